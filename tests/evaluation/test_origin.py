@@ -30,7 +30,7 @@ def test_folds_give_their_sum_and_median_and_one_that_is_not_whole_gives_nothing
     assert made_with(tmp_path, {}) == {"folds": "3 folds, 2 min 04 s in all, median 13.5 s"}
 
 
-LINE = "fdp_tiny, 90 123 parameters, 500 steps a fold"
+LINE = "fdp_tiny, 90 123 parameters, 500 steps per fold"
 
 
 def test_folds_of_one_model_say_it_once() -> None:

@@ -73,11 +73,11 @@ def test_arrays_say_what_names_say() -> None:
         (lambda text: text[:-9] + "\n", "row 120 has"),
         (lambda text: text.replace("selection", "chosen", 1), "lack the columns selection"),
         (lambda text: text.replace("subject,clip", "clip,subject", 1), "in this order"),
-        (lambda text: text.replace(",101,", ",1e2,", 1), "number was expected"),
-        (lambda text: text.replace(",101,", f",{2**63},", 1), "number was expected"),
+        (lambda text: text.replace(",101,", ",1e2,", 1), "expected a number"),
+        (lambda text: text.replace(",101,", f",{2**63},", 1), "expected a number"),
         (lambda text: re.sub(",happiness,happiness,", ",happiness,disgust,", text, count=1), "highest probability"),
         (lambda text: text.replace(",last,", ",best,", 1), "selection is not one of"),
-        (lambda text: text.replace(",001,42", ",,42", 1), "not all given"),
+        (lambda text: text.replace(",001,42", ",,42", 1), "or fold is empty"),
     ],
 )
 def test_damaged_file_is_refused(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
@@ -99,11 +99,11 @@ def test_damaged_file_is_refused(tmp_path: Path, change: Callable[[str], str], s
         (MULTI, "target", "AU2+AU1", "in the protocol's order"), (MULTI, "target", "AU1+AU1", "each once"),
         (MULTI, "target", "AU1+", "target is not made of"), (MULTI, "target", "+", "target is not made of"),
         (MULTI, "prediction", "AU4+AU2", "prediction is not made of"),
-        (MULTI, "prediction", "AU1+AU2+AU4+AU12", "not what has a probability above 0.5"),
-        (MULTI, "prediction", "", "not what has a probability above 0.5"),
-        (MULTI, "prob_AU4", 0.5, "not what has a probability above 0.5"), (MULTI, "prob_AU4", np.nan, "not a finite"),
+        (MULTI, "prediction", "AU1+AU2+AU4+AU12", "not match the probabilities"),
+        (MULTI, "prediction", "", "not match the probabilities"),
+        (MULTI, "prob_AU4", 0.5, "not match the probabilities"), (MULTI, "prob_AU4", np.nan, "not a finite"),
         (MULTI, "prob_AU4", -0.1, "outside 0 to 1"), (MULTI, "prob_AU4", 1.1, "outside 0 to 1"),
-        (MULTI, "subject", "", "not all given"),
+        (MULTI, "subject", "", "or fold is empty"),
     ],
 )  # fmt: skip
 def test_unusable_row_is_named(tmp_path: Path, kind: LabelKind, column: str, value: object, said: str) -> None:
@@ -154,8 +154,8 @@ def test_mixed_runs_fail() -> None:
         (_folds(table[table["selection"] == "oracle"]), expected, CLASSES, SINGLE, "'last'"),
         ([first, *others], changed, CLASSES, SINGLE, rf"{CLIP} .*'others'.*'repression'"),
         ([], expected, CLASSES, SINGLE, "No fold"),
-        (units, of_units, UNITS, SINGLE, "fold 001 .*other classes"),
-        ([bare, *units[1:]], of_units, UNITS, MULTI, "fold 001 .*other classes"),
+        (units, of_units, UNITS, SINGLE, "Fold 001 .*other classes"),
+        ([bare, *units[1:]], of_units, UNITS, MULTI, "Fold 001 .*other classes"),
     ):
         with pytest.raises(UserError, match=said):
             pool(folds, clips, classes, kind)

@@ -80,7 +80,7 @@ def test_numbers_are_those_of_metrics(whole_run: Path, pages: dict[bool, str]) -
             assert f"<td>{row[name]:.3f}" in text
     low, high = metrics["selections"]["last"]["ci95"]["uf1"]
     assert f"{low:.3f}–{high:.3f}" in text
-    for words in ("oracle, not comparable", "optimism gap", "synthetic_5c", "no clip of them: 024, 036", "0123abc"):
+    for words in ("oracle, not comparable", "optimism gap", "synthetic_5c", "have no clips: 024, 036", "0123abc"):
         assert words in text
     assert "<code>python -m fdp_lightning +experiment=synthetic_loso seed=42</code>" in text
 

@@ -58,7 +58,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut off": (_cut, "truncated|has .* of .* values"),
     "a doubled row": (
         _rows(lambda table: pd.concat([table, table[table["selection"] == "last"].iloc[[3]]])),
-        r"1 clips are there more than once: synthetic/001/001_4@301.*task=report",
+        r"1 clips occur more than once: synthetic/001/001_4@301.*task=report",
     ),
     "a missing oracle row": (_rows(lambda table: table.iloc[:-1]), r"oracle \(the second\): 1 clips only in the first"),
     "no last": (_rows(lambda table: table[table["selection"] == "oracle"]), "no rows of selection 'last'"),
@@ -145,7 +145,7 @@ def test_only_seeds_of_the_same_study_are_averaged_and_the_others_are_named(tmp_
     assert found is not None and found["seeds"] == [0, 1]
     left_out = found["left_out"]
     assert sorted(left_out) == [f"seed-{number}" for number in range(2, 9)]
-    why = "6 clips", "protocol", "seed 1 again", "not finished", "truncated", "another target", "other classes"
+    why = "6 clips", "protocol", "same seed", "not finished", "truncated", "target", "classes"
     assert all(part in left_out[f"seed-{number}"] for number, part in enumerate(why, start=2))
 
 

@@ -69,7 +69,7 @@ def test_the_files_say_what_the_rows_say(table: Table, tmp_path: Path) -> None:
     assert [row["variant"] for row in rows] == list(MISSING)
     assert [row["missing"] for row in rows] == ["", "seed=1: killed", "seed=0: diverged", ""]
     assert (rows[0]["model"], rows[0]["parameters"], rows[0]["steps"]) == ("fdp_tiny", "90123", "500")
-    line = "fdp_tiny, 90 123 parameters, 500 steps a fold"
+    line = "fdp_tiny, 90 123 parameters, 500 steps per fold"
     assert page.count(line) == mark.count(line) == printed(variants_grid(table), 120).count(line) == 1
     for row, found in zip(rows, table.variants, strict=True):
         if not found.scores:

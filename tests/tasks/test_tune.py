@@ -221,7 +221,7 @@ def test_a_trial_is_the_run_of_the_same_command_with_its_overrides(command: Any)
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["tune.objective=oracle/uf1"], "never sees a score of the subjects under test"),
+        (["tune.objective=oracle/uf1"], "never sees scores of the test subjects"),
         (["tune.objective=inner/f2"], "inner/accuracy"), (["selection.inner_subjects=0"], "selection.inner_subjects=3"),
         (["tune.sampler=cmaes"], "random, grid, tpe"), (["tune.trials=0"], "at least 1"),
         (["run=somewhere"], "tune.folder"), (["tune.space=null"], "tune.space is not set"),

@@ -1,7 +1,7 @@
 """baselines.csv: predictions of the trained baselines on the same folds, and a run's scores compared with theirs.
 
-A table of its own, never mixed into predictions.csv: the same columns, but `baseline` in place of `selection`. In
-memory the column is always called `selection`, so that every function that scores predictions scores these too.
+The table is separate from predictions.csv and has the same columns, but `baseline` in place of `selection`. In memory
+the column is always called `selection`, so that the functions that score predictions also score these.
 """
 
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ from fdp_lightning.evaluation.predictions import (
 )
 from fdp_lightning.evaluation.summary import scored
 
-FILE = "baselines.csv"  # name of the file, of one fold and of all folds pooled
+FILE = "baselines.csv"  # both of one fold and of all folds pooled
 
-BASELINES = {"linear_arp": "linear, on ARP", "linear_apex": "linear, told the apex"}
-"""The baselines a run can have, in the order of its tables, each with its printed name."""
+BASELINES = {"linear_arp": "linear, on ARP", "linear_apex": "linear, given the apex"}
+"""Baselines that a run can have, in the order of its tables, each with its printed name."""
 
 RULES = {
-    "linear_arp": "a linear classifier (60 principal components, logistic regression) on the dynamic image of each "
-    "clip by approximate rank pooling, trained on the same folds: fixed weights, no network.",
-    "linear_apex": "the same classifier on the frame nearest to the annotated apex minus the first frame: it is told "
-    "where the motion is largest.",
+    "linear_arp": "a linear classifier (60 principal components, logistic regression) on each clip’s dynamic image by "
+    "approximate rank pooling (fixed weights, no network), trained on the same folds.",
+    "linear_apex": "the same classifier on the frame nearest to the annotated apex minus the first frame: it is given "
+    "the frame of largest motion.",
 }
-"""A sentence on how each baseline is made, for the report."""
+"""Description of each baseline, for the report."""
 
 _COLUMN = "baseline"
 
@@ -49,16 +49,16 @@ def read_baselines(path: Path) -> pd.DataFrame:
 def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score each baseline as the run itself is scored, and test the run's predictions of selection `last` against it.
 
-    `pooled` is of `predictions.pool` with the names `BASELINES`: every baseline has predicted every clip once. Of each
-    come its scores, `ci95` and `confusion` as of a selection, and `last_minus`: for each score how much higher `last`
-    is (`value`), with the `ci95` and the `p` of the paired jackknife over subjects.
+    `pooled` is from `predictions.pool` with the names `BASELINES`: every baseline has predicted every clip once. Each
+    gets its scores, `ci95` and `confusion` like a selection, and `last_minus`: for each score the difference `last` −
+    baseline (`value`), with the `ci95` and `p` of the paired jackknife over subjects.
     """
     result = {}
     for name in BASELINES:
         part = pooled[pooled[SELECTION] == name]
         if len(part):
             if why := clip_difference(last, part, ("missing", "not among the predictions")):
-                raise UserError(f"{FILE}, {name}: {why}. It is not of this run.")
+                raise UserError(f"{FILE}, {name}: {why}. The file belongs to another run.")
             differences = paired_differences([part], [last], classes)
             last_minus = {score: asdict(difference) for score, difference in differences.items()}
             result[name] = {**scored(Outcomes.of(part, classes)), "last_minus": last_minus}

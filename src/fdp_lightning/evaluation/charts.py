@@ -1,8 +1,8 @@
 """The report's figures: matplotlib drawings as inline SVG, images as PNG data URIs.
 
-Two properties matter. The same numbers give the same bytes. And a drawing follows the page into the dark:
-matplotlib draws with placeholder colours, which become the page's CSS variables in the SVG. Words that come
-from data (class names, titles) stay in the HTML around a drawing, where they are escaped and keep their size.
+The same numbers yield the same bytes. Drawings follow the page into dark mode: matplotlib draws with placeholder
+colours, which become the page's CSS variables in the SVG. Words from data (class names, titles) stay in the HTML around
+a drawing, where they are escaped and keep their size.
 """
 
 import base64
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INK, QUIET, LINE, ACCENT, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
 VARIABLES = {INK: "--ink", QUIET: "--quiet", LINE: "--line", ACCENT: "--accent", SECOND: "--second"}
 
-# A part of the data looks the same in every drawing, alone or not.
+# Each part of the data looks the same in every drawing.
 LINES = {"train": (ACCENT, "-"), "test": (SECOND, "--"), "inner": (INK, ":")}
 
 STYLE: Any = {
@@ -50,7 +50,7 @@ def curves_chart(curves: Mapping[str, Mapping[str, np.ndarray]], label: str) -> 
         for name, line in curves.items():
             colour, dash = LINES.get(name, (QUIET, ":"))
             axes.fill_between(line["epoch"], line["low"], line["high"], color=colour, alpha=0.12, linewidth=0)
-            for edge in ("low", "high"):  # the band alone is too faint for weak eyes
+            for edge in ("low", "high"):  # the band alone is too faint for readers with low vision
                 axes.plot(line["epoch"], line[edge], color=colour, linestyle=dash, linewidth=0.6, alpha=0.75)
             axes.plot(line["epoch"], line["mean"], color=colour, linestyle=dash, label=name)
         _over_epochs(axes, len(curves))
@@ -67,8 +67,9 @@ def clips_chart(
 ) -> Markup:
     """Draw a curve of the clips of one class against time.
 
-    `mean` is the class mean on an even grid from first to last frame, (T,). Of each clip `clips` has the places of its
-    values in 0..1 (T,), its values (T,) and its apex or None. `limits` end the vertical axis, the same for every class.
+    `mean` is the class mean on an even grid from first to last frame, (T,). `clips` holds, for each clip, the places of
+    its values in 0..1, (T,), its values, (T,), and its apex or None. `limits` are the ends of the vertical axis, the
+    same for every class.
     """
 
     def draw(axes: "Axes") -> None:
@@ -84,7 +85,7 @@ def clips_chart(
 
 
 def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_names: Mapping[str, str]) -> Markup:
-    """Draw `last` of metrics.json, with intervals, beside the baselines: a row per score, all by printed names."""
+    """Draw `last` of metrics.json, with intervals, and the baselines in a row per score, all with printed names."""
     last, oracle = metrics["selections"]["last"], metrics["selections"].get("oracle")
     trained = metrics.get("baselines", {})
     baselines = metrics["floors"] | trained
@@ -116,7 +117,7 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
 
 
 def folds_chart(lines: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], label: str) -> Markup:
-    """Draw one quantity over the epochs: for each part of the data ("train", "test", …) a thin line for each fold."""
+    """Draw one quantity over the epochs: one thin line per fold for each part of the data ("train", "test", …)."""
 
     def draw(axes: "Axes") -> None:
         for name, folds in lines.items():
@@ -139,9 +140,9 @@ def _over_epochs(axes: "Axes", lines: int) -> None:
 
 
 def reliability_chart(n: np.ndarray, accuracy: np.ndarray, confidence: np.ndarray, label: str) -> Markup:
-    """Draw the accuracy of the clips of each bin of confidence, beside what it would be if they were calibrated.
+    """Draw the accuracy in each bin of confidence, together with the line of perfect calibration.
 
-    The number of clips `n`, accuracy and mean confidence are of shape (bins,); a bin without clips is left out.
+    The number of clips `n`, accuracy and mean confidence have shape (bins,); bins without clips are omitted.
     """
 
     def draw(axes: "Axes") -> None:
@@ -161,14 +162,14 @@ MARKS = (
     (ACCENT, "o", "●"), (SECOND, "s", "■"), (INK, "^", "▲"), (QUIET, "D", "◆"), (ACCENT, "v", "▼"), (SECOND, "P", "✚"),
     (INK, "X", "✖"), (QUIET, "*", "★"),
 )  # fmt: skip
-"""Of classes in a drawing: colour, matplotlib's sign, and the sign for the legend in the page."""
+"""Marks of classes in a drawing: colour, matplotlib's marker, and the character for the page's legend."""
 
 
 def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, groups_by: str = "colour") -> Markup:
-    """Draw clips as points of a plane, (n, 2), of a group each, (n,).
+    """Draw clips as points of a plane, (n, 2), each of a group, (n,).
 
-    Groups are told apart by "colour"; or, where there are too many for colours, by their mean and "lines" from there to
-    each point, or an "ellipse" of one standard deviation, where lines would be too many.
+    Groups are distinguished by "colour" or, if there are too many for colours, by their mean and "lines" from it to
+    each point or, if there are too many lines, an "ellipse" of one standard deviation.
     """
     angle = np.linspace(0, 2 * np.pi, 49)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -177,8 +178,8 @@ def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, groups_by: s
         for group in np.unique(groups):
             own = points[groups == group]
             if groups_by == "colour":
-                colour, sign, _ = MARKS[group % len(MARKS)]
-                axes.plot(*own.T, sign, color=colour, markersize=4.5, alpha=0.85, linestyle="none")
+                colour, marker, _ = MARKS[group % len(MARKS)]
+                axes.plot(*own.T, marker, color=colour, markersize=4.5, alpha=0.85, linestyle="none")
                 continue
             middle = own.mean(axis=0)
             if groups_by == "ellipse":
@@ -201,7 +202,7 @@ def image_uri(image: np.ndarray) -> str:
 
 
 def png(image: np.ndarray) -> bytes:
-    """Encode an image as PNG: grey, shape (h, w), or in colour, (h, w, 3); values in [0, 1], or uint8."""
+    """Encode an image as PNG: grey, shape (h, w), or colour, (h, w, 3); values in [0, 1], or uint8."""
     from PIL import Image
 
     stream = io.BytesIO()
@@ -210,12 +211,12 @@ def png(image: np.ndarray) -> bytes:
 
 
 def pixels(image: np.ndarray) -> np.ndarray:
-    """Return an image, values in [0, 1] or uint8, as uint8."""
+    """Convert an image, values in [0, 1] or uint8, to uint8."""
     return image if image.dtype == np.uint8 else (255 * np.nan_to_num(image).clip(0, 1)).round().astype(np.uint8)
 
 
 def over_face(heat: np.ndarray, frame: np.ndarray | None, least: int = 256) -> np.ndarray:
-    """Paint a map in 0..1, (h, w), over an aligned frame, uint8, grey or in colour; None: the map alone.
+    """Paint a map in 0..1, (h, w), over an aligned frame, uint8, grey or colour; None: only the map.
 
     Returns a colour image, uint8, whose shorter side has at least `least` pixels.
     """
@@ -236,9 +237,9 @@ def over_face(heat: np.ndarray, frame: np.ndarray | None, least: int = 256) -> n
 
 
 def _svg(draw: Any, label: str, size: tuple[float, float] = (3.7, 2.4)) -> Markup:
-    """Run a drawing function on fresh axes; return SVG that can stand in HTML beside others.
+    """Run a drawing function on new axes; return SVG that can share an HTML page with other drawings.
 
-    `label` says what the drawing shows, for those who cannot see it.
+    `label` describes the drawing for readers who cannot see it.
     """
     import matplotlib
     from matplotlib.figure import Figure  # no pyplot: no global state, no window system
@@ -254,7 +255,7 @@ def _svg(draw: Any, label: str, size: tuple[float, float] = (3.7, 2.4)) -> Marku
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    # Ids are shared by all drawings of a page: each drawing gets its own, from what it shows.
+    # All drawings of a page share one space of ids: each gets its own prefix, derived from its content.
     own = "c" + hashlib.sha256((label + text).encode()).hexdigest()[:8]
     text = re.sub(r'\bid="', f'id="{own}-', text)
     text = re.sub(r'(href="|url\()#', rf"\1#{own}-", text)

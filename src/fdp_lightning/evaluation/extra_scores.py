@@ -1,9 +1,9 @@
-"""Numbers of what a recogniser keeps of the held-out clips: means, and how near images come to their reference.
+"""Scores of a recogniser's extras on the held-out clips: means, and the similarity of images to their reference.
 
-A number of decibels says little alone: images of faces resemble one another, and a mean of them is near every one. So
-beside an image that a recogniser makes stands whatever else it declares to be compared with the same reference, such as
-the mean image of the training clips, and, where a value stands for nothing (`Extra.neutral`), an even image of it.
-Correlation asks for the pattern alone, whatever its strength: an image that is unrelated to the clip has 0.
+A PSNR means little by itself: images of faces resemble one another, and their mean resembles each of them. An image is
+therefore reported together with everything else that the recogniser compares with the same reference, such as the mean
+image of the training clips, and, if one value means "nothing" (`Extra.neutral`), with a uniform image of that value.
+The correlation compares patterns regardless of their strength: it is 0 for an image that is unrelated to the clip.
 
 References:
     [1] Wang, Bovik, Sheikh & Simoncelli, "Image quality assessment: from error visibility to structural similarity",
@@ -21,17 +21,17 @@ from fdp_lightning.evaluation.folds import Outputs, known_rows, mean_tau, read_o
 from fdp_lightning.evaluation.intervals import clip_mean_interval
 from fdp_lightning.extras import SAME, Extra, number_format
 
-EVEN = "even"  # key of the even image
+EVEN = "even"  # key of the uniform image
 
 QUALITIES = ("psnr", "ssim", "correlation")
-# Grey values that differ by less are float32 rounding of one value.
+# Smaller differences between grey values are rounding to float32.
 FLAT = 1e-6
 
 
 def psnr(true: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Compute the peak signal-to-noise ratio `-10 log10(mean squared error)` of each image, in dB, shape (n,).
 
-    Both are of shape (n, h, w), values of 0..1; it is infinite where the two are the same.
+    Both arguments have shape (n, h, w) and values in 0..1; the PSNR of two equal images is infinite.
     """
     from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
@@ -43,9 +43,9 @@ def psnr(true: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 def ssim(true: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Compute the structural similarity [1] of each image, shape (n,); 1 where the two are the same.
+    """Compute the structural similarity [1] of each image, shape (n,); 1 if the two are equal.
 
-    Both are of shape (n, h, w), values of 0..1. Below 7 pixels the window is the largest odd one that fits.
+    Both arguments have shape (n, h, w) and values in 0..1. Images below 7 pixels use the largest odd window that fits.
     """
     from skimage.metrics import structural_similarity
 
@@ -58,7 +58,7 @@ def ssim(true: np.ndarray, images: np.ndarray) -> np.ndarray:
 def correlation(true: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Compute Pearson's correlation of the pixels of each image with the true one's, −1 to 1, shape (n,).
 
-    Both are of shape (n, h, w); it is 0 where one of the two is flat.
+    Both arguments have shape (n, h, w); the correlation is 0 if either image is uniform.
     """
     one, other = (part.reshape(len(part), -1).astype(np.float64) for part in (true, images))
     flat = (np.ptp(one, axis=1) < FLAT) | (np.ptp(other, axis=1) < FLAT)
@@ -68,7 +68,7 @@ def correlation(true: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 def references(extras: Sequence[Extra]) -> dict[str, list[Extra]]:
-    """Return the images that are compared, by the name of their reference, the recogniser's own first."""
+    """Return the images to be compared, grouped by the name of their reference, in the order of declaration."""
     found: dict[str, list[Extra]] = {}
     names = {extra.name for extra in extras if extra.kind == "image"}
     for extra in extras:
@@ -78,10 +78,10 @@ def references(extras: Sequence[Extra]) -> dict[str, list[Extra]]:
 
 
 def qualities(outputs: Outputs, reference: str) -> dict[str, dict[str, np.ndarray]]:
-    """Compare every held-out clip's images with their reference, a key of `references`.
+    """Compare the images of every held-out clip with a reference, a key of `references`.
 
-    Each image that names it, and `EVEN` where it has a neutral value, gets its `QUALITIES`, (n,) each; NaN for clips
-    that lack one of the two images.
+    Returns the `QUALITIES`, (n,) each, of every image that names this reference, and of `EVEN` if the reference has a
+    neutral value; NaN for clips that lack one of the two images.
     """
     true = outputs[reference]
     images = {extra.name: outputs.of(extra) for extra in references(outputs.extras)[reference]}
@@ -97,10 +97,11 @@ def qualities(outputs: Outputs, reference: str) -> dict[str, dict[str, np.ndarra
 def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
     """Average `qualities` over all held-out clips, with intervals over subjects.
 
-    `rows` has for each image that some clips have its `key` and `name`, the number `n` of these clips, `psnr` (the mean
-    over the clips where it is finite, or infinite if there is none), `ssim` and `correlation`, each with `…_ci95` (a
-    pair or None), and `same`, the number of clips whose image is the reference itself; `n` are all clips. `nearer` has
-    for each image of the training its `name`, and the number `n` of clips whose first image has a higher PSNR.
+    `rows` has, for each image that any clip has: its `key` and `name`; the number `n` of clips that have it; the means
+    `psnr` (over clips for which it is finite; infinite if there are none), `ssim` and `correlation`, each with `…_ci95`
+    (a pair or None); and `same`, the number of clips whose image equals the reference. The table's own `n` counts all
+    clips. `nearer` has, for each image of the training, its `name` and the number `n` of clips whose first image has a
+    higher PSNR. `reference` and `first` are titles.
     """
     extras = {extra.name: extra for extra in outputs.extras}
     neutral = extras[reference].neutral
@@ -115,7 +116,7 @@ def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping
         finite = np.isfinite(decibel)
         row = {
             "key": key,
-            "name": f"even image of {neutral:g}" if key == EVEN else extras[key].title,
+            "name": f"uniform image of {neutral:g}" if key == EVEN else extras[key].title,
             "n": len(subjects),
             "psnr": float(decibel[finite].mean()) if finite.any() else float("inf"),
             "psnr_ci95": clip_mean_interval(decibel[finite], subjects[finite]),
@@ -135,18 +136,18 @@ def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping
 
 
 def subjects_of(outputs: Outputs) -> np.ndarray:
-    """Return a number of the subject of each clip, (n,): one id in two datasets is two subjects."""
+    """Return the index of each clip's subject, (n,); the same id in two datasets is two subjects."""
     _, subjects = np.unique(np.stack([outputs["dataset"], outputs["subject"]]), axis=1, return_inverse=True)
     return subjects
 
 
 def extra_scores(run: Path) -> dict[str, Any]:
-    """Return what metrics.json has under `extras`, by the name of the extra, each with `title` and `n_clips`.
+    """Return the entry `extras` of metrics.json: extra → its scores, with `title` and `n_clips`.
 
-    Of a number its `mean` over the clips, with `ci95` over subjects, and its `heading`; of a curve that is meant to
-    rise its mean Kendall's `tau` with time; of an image with a reference its mean `QUALITIES` with their intervals, and
-    in `even` those of an even image, where a value of the reference stands for nothing. A PSNR that is infinite, that
-    of the reference itself, is None.
+    A scalar has its `mean` over the clips, with `ci95` over subjects, and its `heading`; a curve that should rise its
+    mean Kendall's `tau` with time; an image with a reference the means of its `QUALITIES`, with intervals. A reference
+    with a neutral value has those of the uniform image in `even`. An infinite PSNR, of images equal to the reference,
+    is None.
     """
     outputs, scores = read_outputs(run), dict[str, Any]()
     for extra in outputs.extras:
@@ -173,7 +174,7 @@ def extra_scores(run: Path) -> dict[str, Any]:
 
 
 def scalar_mean(outputs: Outputs, name: str, rows: np.ndarray | slice = slice(None)) -> dict[str, Any]:
-    """Average a number over those of the clips `rows` that have one, with its interval over subjects."""
+    """Average a scalar over those of the clips `rows` that have one, with an interval over subjects."""
     values, subjects = outputs[name][rows].astype(np.float64), subjects_of(outputs)[rows]
     known = np.isfinite(values)
     if not known.any():
@@ -182,7 +183,7 @@ def scalar_mean(outputs: Outputs, name: str, rows: np.ndarray | slice = slice(No
 
 
 def extras_note(scores: Mapping[str, Any]) -> Text:
-    """Write a line on each of `extra_scores`, and one on all numbers of a heading, to stand below the scores."""
+    """Format `extra_scores` for below the scores: a line per curve and image, and one per heading of scalars."""
     lines, means = list[str](), dict[str, dict[str, float]]()
     for row in scores.values():
         if row.get("mean") is not None:
@@ -192,7 +193,7 @@ def extras_note(scores: Mapping[str, Any]) -> Text:
         if "psnr" in row:
             decibel = "∞" if row["psnr"] is None else f"{row['psnr']:.1f}"
             lines.append(
-                f"image “{row['title']}” beside “{row['reference']}”: correlation {row['correlation']:.2f}, "
+                f"image “{row['title']}” compared with “{row['reference']}”: correlation {row['correlation']:.2f}, "
                 f"PSNR {decibel} dB, SSIM {row['ssim']:.2f}"
             )
     for heading, of_heading in means.items():

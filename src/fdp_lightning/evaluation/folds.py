@@ -1,4 +1,4 @@
-"""The folds' files for the report: training curves and outputs of the held-out clips."""
+"""Readers of the folds' files for the report: training curves and outputs for held-out clips."""
 
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +17,10 @@ from fdp_lightning.labels import JOIN, KEY, LabelKind
 T = TypeVar("T")
 
 OUTPUTS = ("subject", "clip", "onset", "target", "frames", "apex")
-FACE = "face"  # the frame at the apex, or in the middle, of each clip, for extras that are shown over it
-# What a file that is cut off, of another kind, pickled, or without an array raises.
+FACE = "face"  # the frame at the apex, or in the middle, of each clip, for extras that are drawn over it
+# Raised for a file that is truncated, of another format, pickled, or lacks an array.
 UNREADABLE = (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile)
-# Means of a fold's own F1 or recall over folds look like a score and are none, so they are not drawn.
+# Not drawn: the mean over folds of a fold's F1 or recall looks like a pooled score, but is not one.
 FOLD_SCORES = ("uf1", "uar", "weighted_f1", "f1")
 
 # {quantity: {"train" | "test": {"epoch" | "mean" | "low" | "high": (epochs,)}}}
@@ -28,9 +28,9 @@ Curves = dict[str, dict[str, dict[str, np.ndarray]]]
 
 
 def mean_curves(tables: Mapping[str, pd.DataFrame], note: str) -> tuple[Curves, str]:
-    """Summarise what `fold_curves` returns over the folds, and say in a sentence what is shown, or why nothing is.
+    """Summarise the tables of `fold_curves` over folds; also return what is shown, or why nothing is, in a sentence.
 
-    Losses come first; low and high are the lowest and the highest fold of an epoch.
+    Losses come first; low and high are the lowest and the highest fold in each epoch.
     """
     if not tables:
         return {}, note or "No fold of this run has a curves.csv."
@@ -49,7 +49,7 @@ def mean_curves(tables: Mapping[str, pd.DataFrame], note: str) -> tuple[Curves, 
 
 
 def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], str]:
-    """Read folds/*/curves.csv: fold → its numbers by epoch; and a sentence on folds that could not be read, or ''."""
+    """Read folds/*/curves.csv: fold → its numbers by epoch, and a sentence that names unreadable folds, or ''."""
     return _of_folds(run, "curves.csv", lambda path: pd.read_csv(path).select_dtypes("number").set_index("epoch"))
 
 
@@ -65,13 +65,14 @@ def _of_folds(run: Path, name: str, read: Callable[[Path], T]) -> tuple[dict[str
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the folds keep of their held-out clips, sorted by (fold, dataset, subject, clip, onset).
+    """Outputs that the folds store for their held-out clips, sorted by (fold, dataset, subject, clip, onset).
 
-    `extras` were declared by the recogniser and kept by every fold. `arrays` are those of `OUTPUTS`, `dataset` (''
-    where the file does not say it), `fold` (its place among the folds that could be read), the extras and, where one is
-    shown over it, `FACE`, all n clips long; extras of the training, and the numbers that extras name as their scale,
-    are one per fold, (F, …). `note` says what they are of, or why there are none, and names files that could not be
-    read.
+    Attributes:
+        extras: extras that the recogniser declared and every fold stored.
+        arrays: arrays by name. Those of `OUTPUTS`, `dataset` ('' if the file lacks it), `fold` (index among the folds
+            that could be read), the extras and, if one is drawn over it, `FACE` have one entry per clip, (n, …);
+            extras of the training and the numbers that extras name as their scale have one per fold, (F, …).
+        note: number of folds, or why there are no arrays, and the files that could not be read.
     """
 
     extras: tuple[Extra, ...] = ()
@@ -82,7 +83,7 @@ class Outputs:
         return self.arrays[name]
 
     def of(self, extra: Extra) -> np.ndarray:
-        """Return an extra's values of each clip, (n, …)."""
+        """Return the value of an extra for each clip, (n, …)."""
         values = self.arrays[extra.name]
         return values[self.arrays["fold"]] if extra.of == "training" else values
 
@@ -108,7 +109,7 @@ def read_outputs(run: Path) -> Outputs:
 
 def _outputs_of_fold(path: Path) -> tuple[tuple[Extra, ...], dict[str, np.ndarray]]:
     with np.load(path, allow_pickle=False) as arrays:
-        # A fold of before extras were declared in full has none to show.
+        # Folds from before extras were declared in full have none to show.
         declared = from_text(str(arrays["extras"])) if "extras" in arrays and arrays["extras"].ndim == 0 else ()
         part = {name: arrays[name] for name in OUTPUTS}
         part["dataset"] = arrays["dataset"] if "dataset" in arrays else np.full(len(part["clip"]), "")
@@ -123,12 +124,12 @@ def _outputs_of_fold(path: Path) -> tuple[tuple[Extra, ...], dict[str, np.ndarra
 
 
 def fold_facts(run: Path) -> dict[str, dict[str, Any]]:
-    """Return what finished folds say of themselves in fold.json, by their names: nothing where it cannot be read."""
+    """Return the content of fold.json of each finished fold, by name; {} if it cannot be read."""
     facts = {}
     for path in finished_files(run, "fold.json"):
         try:
             content = read_json(path)
-        except (UserError, OSError):  # pooling names it, and the run's command trains the fold again
+        except (UserError, OSError):  # pooling reports it, and the run's command trains the fold again
             content = {}
         facts[path.parent.name] = content if isinstance(content, dict) else {}
     return facts
@@ -137,13 +138,13 @@ def fold_facts(run: Path) -> dict[str, dict[str, Any]]:
 def read_key_frames(
     run: Path, fold: str, key: tuple[str, str, str, int]
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Read the three key frames of one clip, by its dataset, subject, clip and onset, from the fold that held it out.
+    """Read the three key frames of one clip, given by dataset, subject, clip and onset, from the fold that tested it.
 
-    These are the frames, uint8, (3, h, w) or (3, h, w, 3), their frame numbers (3,) and the annotated apex, NaN where
-    unknown; None where the fold does not keep them or cannot be read. No other array of the fold is loaded.
+    Returns the frames, uint8, (3, h, w) or (3, h, w, 3), their frame numbers (3,), and the annotated apex, NaN if
+    unknown; or None if the fold has no key frames or cannot be read. Arrays that are not needed are not loaded.
     """
     path = run / "folds" / fold / "outputs.npz"
-    if path not in finished_files(run, path.name):  # the table of predictions may name any place as its fold
+    if path not in finished_files(run, path.name):  # predictions.csv may name any path as a fold
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -160,18 +161,18 @@ def finished_files(run: Path, name: str) -> list[Path]:
 
 
 def curve_positions(frames: np.ndarray, length: int) -> np.ndarray:
-    """Place the values of a curve, (length,), in 0..1: at their frames, or evenly where they are not one per frame."""
+    """Return the places of a curve's values, (length,), in 0..1: those of the frames, or even ones if counts differ."""
     return frame_positions(frames) if len(frames) == length else np.linspace(0, 1, length)
 
 
 def frame_positions(frames: np.ndarray) -> np.ndarray:
-    """Place a clip's frame numbers, shape (T,), in 0..1 from first to last; evenly if all are one frame."""
+    """Map a clip's frame numbers, shape (T,), to 0..1 from first to last; evenly if all are the same frame."""
     span = float(frames[-1]) - float(frames[0])
     return (frames - frames[0]) / span if span > 0 else np.linspace(0, 1, len(frames))
 
 
 def apex_position(frames: np.ndarray, apex: float) -> float | None:
-    """Place the apex on the scale of `frame_positions`; None if it is unknown or outside the clip."""
+    """Map the apex to the scale of `frame_positions`; None if it is unknown or outside the clip."""
     span = float(frames[-1]) - float(frames[0])
     if not np.isfinite(apex) or span <= 0 or not frames[0] <= apex <= frames[-1]:
         return None
@@ -179,7 +180,7 @@ def apex_position(frames: np.ndarray, apex: float) -> float | None:
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:
-    """Bring one clip's curve, (T,), to zero mean and unit deviation, which differ by fold; a constant one to zeros."""
+    """Scale one clip's curve, (T,), to zero mean and unit deviation, as folds differ in both; zeros if constant."""
     centred = np.nan_to_num(scores.astype(np.float64) - scores.mean(dtype=np.float64))
     deviation = centred.std()
     return centred / deviation if deviation > 1e-8 else np.zeros_like(centred)
@@ -196,25 +197,25 @@ def kendall_tau(scores: np.ndarray) -> float:
 
 
 def rows_of(targets: Sequence[str] | np.ndarray, name: str, label_kind: LabelKind) -> np.ndarray:
-    """Return the rows whose target is the class or, in a multi-label table, names it among others."""
+    """Return the rows whose target is the class or, in a multi-label table, includes it."""
     return np.flatnonzero([name in target.split(JOIN) if label_kind.is_multi else name == target for target in targets])
 
 
 def known_rows(outputs: Outputs, extra: Extra, rows: np.ndarray | None = None) -> np.ndarray:
-    """Return those of the rows, or of all, whose value of the extra is finite throughout: others have none."""
+    """Return those of the given rows, by default all, in which the extra has a value: one that is finite throughout."""
     rows = np.arange(len(outputs["clip"])) if rows is None else rows
     values = outputs.of(extra)[rows].astype(np.float64)
     return rows[np.isfinite(values).all(axis=tuple(range(1, values.ndim)))]
 
 
 def mean_curve(places: Sequence[np.ndarray], curves: Sequence[np.ndarray]) -> np.ndarray:
-    """Average curves, (T,) each, given at these places in 0..1, on an even grid of as many points."""
+    """Average curves, (T,) each, sampled at `places` in 0..1, on an even grid of T points."""
     grid = np.linspace(0, 1, len(curves[0]))
     mean: np.ndarray = np.mean([np.interp(grid, *both) for both in zip(places, curves, strict=True)], axis=0)
     return mean
 
 
 def mean_tau(curves: Sequence[np.ndarray]) -> float:
-    """Average Kendall's tau of curves against time; NaN if none has different values."""
+    """Average Kendall's tau of curves against time, without constant curves; NaN if all are constant."""
     taus = [kendall_tau(curve) for curve in curves if np.ptp(curve) > 0]
     return float(np.mean(taus)) if taus else float("nan")

@@ -1,7 +1,7 @@
-"""Uncertainty: a jackknife over subjects, for the interval of a score and for the difference of two runs.
+"""Uncertainty: a jackknife over subjects, for the interval of a score and for the difference between two runs.
 
-Clips of one subject share a face, a recording session and a fold's model, so they are not independent draws; the
-subject is. Treating clips as draws would give intervals that are too narrow, and McNemar's test, the field's habit,
+Clips of one subject share a face, a recording session and a fold's model, so subjects are independent samples and clips
+are not. Treating clips as independent yields intervals that are too narrow, and McNemar's test, common in this field,
 finds differences where there are none. benchmarks/interval_coverage.py measures both (table in README.md).
 """
 
@@ -24,7 +24,7 @@ _NOTHING = 1e-12  # differences below this are floating-point differences betwee
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score, or a difference of scores, of all clips, and its standard error over subjects, of `freedom` degrees."""
+    """A score, or difference of scores, over all clips; its standard error over subjects and its degrees of freedom."""
 
     value: float
     error: float
@@ -33,13 +33,13 @@ class Estimate:
 
     @property
     def interval(self) -> list[float]:
-        """Return the 95 % interval of any value: value ± t · error."""
+        """Return the 95 % interval of an unbounded value: value ± t · error."""
         half = self._quantile * self.error
         return [self.value - half, self.value + half]
 
     @property
     def interval_of_share(self) -> list[float]:
-        """Return the 95 % interval of a value within 0 and 1, computed on the scale of its log odds."""
+        """Return the 95 % interval of a value between 0 and 1, computed on the log-odds scale."""
         if self.error == 0 or not 0 < self.value < 1:
             return [self.value, self.value]
         half = self._quantile * self.error / (self.value * (1 - self.value))
@@ -47,9 +47,9 @@ class Estimate:
 
     @property
     def p(self) -> float:
-        """Return the two-sided p-value of the value being 0; below 0.05 where `interval` is without 0.
+        """Return the two-sided p-value for a true value of 0; below 0.05 if `interval` excludes 0.
 
-        Not below 2 / 2^S, the smallest p-value of a sign test with S subjects; with fewer than six that is above 0.05.
+        Never below 2 / 2^S, the smallest p-value of a sign test with S subjects, which exceeds 0.05 for fewer than six.
         """
         if self.value == 0:
             return 1.0
@@ -62,17 +62,17 @@ class Estimate:
 
 
 def jackknife(matrices: np.ndarray, score: CountScore) -> Estimate | None:
-    """Estimate the standard error of a score by leaving out one subject after the other.
+    """Estimate the standard error of a score by leaving out one subject at a time.
 
     With θ(i) the score without subject i: error² = (S − 1) / S · Σ (θ(i) − mean of θ(i))² (Efron & Tibshirani, "An
-    Introduction to the Bootstrap", 1993, ch. 11). Its degrees of freedom are those of S − 1 subjects if all have
-    equally many clips; where few have most of the clips, these few decide both score and error, so that S is replaced
-    by the effective number of subjects (Σ n)² / Σ n², n the clips of each (Kish, "Survey Sampling", 1965); that it is
-    put to this use is ours, chosen by simulation.
+    Introduction to the Bootstrap", 1993, ch. 11). There are S − 1 degrees of freedom if all subjects have
+    equally many clips. If a few have most of the clips, these few determine both score and error, so S is replaced by
+    the effective number of subjects (Σ n)² / Σ n², n the clips of each (Kish, "Survey Sampling", 1965). Using it here
+    is our choice, made by simulation.
 
-    A subject without whom a class (of a unit: shown, or not shown) has no clips cannot be left out: the score would
-    lose that class for no error of the model's. The mean and the sum are then over the others. None for a single
-    subject, or where fewer than two can be left out.
+    A subject cannot be left out if a class (for a unit: shown, or not shown) would have no clips without it: the score
+    would drop although the model made no error. Mean and sum are then over the other subjects. None for a single
+    subject, or if fewer than two can be left out.
 
     Args:
         matrices: counts per subject, shape (S, …, C, C); further axes are several runs over the same clips, or units.
@@ -85,9 +85,9 @@ def jackknife(matrices: np.ndarray, score: CountScore) -> Estimate | None:
 
 
 def estimate(runs: Sequence[Outcomes], score: Score, combine: Callable[[np.ndarray], np.ndarray]) -> Estimate | None:
-    """Estimate a combination of a score of several `runs`, one selection of each, over the same clips, see `jackknife`.
+    """Estimate a combination of the scores of several `runs`, one selection of each, over the same clips.
 
-    `combine` maps the runs' scores, (…, runs) → (…), to their mean or a difference. None where `jackknife` gives None,
+    `combine` maps the runs' scores, (…, runs) → (…), to their mean or a difference. None if `jackknife` returns None,
     and for a score that has no interval.
     """
     if score.of_counts is not None:
@@ -116,7 +116,7 @@ def _clips(matrices: np.ndarray) -> np.ndarray:
 def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | None:
     """Compute the 95 % interval over subjects of a mean over clips, see `jackknife`; None for fewer than two subjects.
 
-    Of each clip a finite value and the number of its subject, its owner, both (n,).
+    `values` are finite; `owners` are the clips' subjects, as numbers; both (n,).
     """
     _, own = np.unique(owners, return_inverse=True)
     clips = np.bincount(own)
@@ -128,7 +128,7 @@ def clip_mean_interval(values: np.ndarray, owners: np.ndarray) -> list[float] | 
 
 
 def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
-    """Estimate from the value of all clips, the values without one subject each, and the clips of each subject."""
+    """Estimate from the value over all clips, the values without one subject each, and the clips of each subject."""
     subjects, clips = len(clips), clips.astype(np.float64)
     error = float(np.sqrt((subjects - 1) * np.square(without - without.mean()).mean()))
     freedom = max(1.0, float(clips.sum() ** 2 / np.square(clips).sum() - 1))
@@ -137,9 +137,9 @@ def _estimate(value: float, without: np.ndarray, clips: np.ndarray) -> Estimate:
 
 
 def mean_interval(runs: Sequence[Outcomes]) -> dict[str, list[float] | None]:
-    """Compute the 95 % interval over subjects of each score's mean over runs, the seeds of a variant over equal clips.
+    """Compute the 95 % interval over subjects of each score's mean over runs, the seeds of a variant on the same clips.
 
-    None stands in place of a pair where no interval can be given (see `jackknife`); scores that have none are left out.
+    None replaces an interval that cannot be estimated (see `jackknife`); scores that never have one are left out.
     """
     return {
         name: share_interval(estimate(runs, score, lambda values: values.mean(axis=-1)))
@@ -149,7 +149,7 @@ def mean_interval(runs: Sequence[Outcomes]) -> dict[str, list[float] | None]:
 
 
 def subject_intervals(outcomes: Outcomes) -> dict[str, Any]:
-    """Compute the 95 % interval of every score over subjects, as `mean_interval`; of action units also of each F1."""
+    """Compute the 95 % interval of every score, as `mean_interval` does; for action units also of each unit's F1."""
     intervals: dict[str, Any] = mean_interval([outcomes])
     if outcomes.label_kind.is_multi:
         matrices, units = outcomes.counts, outcomes.classes
@@ -159,28 +159,26 @@ def subject_intervals(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def share_interval(found: Estimate | None) -> list[float] | None:
-    """Return the interval of a score, which lies within 0 and 1; None where there is no estimate."""
+    """Return the interval of a score between 0 and 1; None without an estimate."""
     return None if found is None else found.interval_of_share
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A score of run b minus that of run a, as a fraction of 1."""
+    """A score of run b minus that of run a, as a fraction of 1; `ci95` is None if it cannot be estimated."""
 
     value: float
     ci95: list[float] | None
-    """None where the table is too small for an interval (see `intervals.jackknife`)."""
     p: float | None
 
 
 def paired_differences(
     a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], classes: Sequence[str]
 ) -> dict[str, Difference]:
-    """Compare every score of two variants, b − a, each the predictions of one selection of one seed or more.
+    """Compare every score of two variants, b − a, each given as the predictions of one selection for one or more seeds.
 
-    See `compare_outcomes` for the statistics. UserError where the tables are not over the same clips with the same
-    targets, each once, or hold targets or predictions that are none of the classes; ValueError for a side without a
-    table, or rows of several selections.
+    See `compare_outcomes` for the statistics. UserError if the tables differ in clips or targets, repeat a clip, or
+    contain other classes; ValueError if a side has no table, or a table has several selections.
     """
     if not a or not b:
         raise ValueError("each side needs at least one table")
@@ -189,7 +187,7 @@ def paired_differences(
             raise ValueError("a paired test takes the predictions of exactly one selection of each run")
         if why := clip_difference(tables[0], table):
             raise UserError(
-                f"the first run and run {place} cannot be compared pairwise: {why}. Compare runs of the same protocol, "
+                f"the first run and run {place} cannot be paired: {why}. Compare runs of the same protocol, "
                 "labels and options that leave clips out (data.policy, protocol.untested)."
             )
         names = {*table["target"], *table["prediction"]}
@@ -204,12 +202,12 @@ def paired_differences(
 
 
 def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, Difference]:
-    """Return the difference b − a of each score that has an interval, of two variants over the same clips and targets.
+    """Return the difference b − a of each score that has an interval, for two variants over the same clips and targets.
 
-    A variant's score is the mean over its seeds of each seed's own pooled score. Interval and p-value are of one
-    t statistic, the difference over its jackknife error (see `intervals.jackknife`), which leaves out one subject after
-    the other from every seed of both: p < 0.05 where the interval is without 0. What subjects share in both variants
-    cancels, which is what makes the comparison paired. Spread between seeds is not in it, only that between subjects.
+    The score of a variant is the mean of its seeds' pooled scores. Interval and p-value come from one t statistic, the
+    difference divided by its jackknife error (see `jackknife`), for which each subject is left out of every seed of
+    both variants: p < 0.05 if the interval excludes 0. Effects of subjects that both variants share cancel, as in any
+    paired comparison. The error covers variation between subjects, not between seeds.
     """
     first = len(a)
 

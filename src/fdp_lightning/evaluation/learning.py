@@ -1,8 +1,8 @@
 """Did it learn? Signs, in the files of a finished run, that its scores are no better than chance or majority.
 
-A training that died leaves a table of predictions like any other. Each sign is a rule over that table, the folds'
-curves.csv and their fold.json; a run for which no rule holds has no sign. All are of the selection `last`. A run with
-a *decisive* sign is shown in tables and not ranked. The rules stand in the README of this room.
+A training that collapsed leaves a table of predictions like any other. Each sign is a rule on that table, the folds'
+curves.csv and their fold.json, always for selection `last`. A run with a *decisive* sign is shown in tables but not
+ranked. README.md lists the rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,16 @@ from fdp_lightning.evaluation.predictions import label_kind_of
 from fdp_lightning.labels import JOIN
 
 DECISIVE = ("one_class", "at_baseline")
-"""Kinds of signs by which a run has not learned; the others are to be known beside its scores."""
+"""Kinds of signs that show that a run has not learned; the others only qualify its scores."""
 
-ONE_ANSWER = 0.95  # from this share of one answer on, a fold gives one answer
-ROOM = 0.75  # A fold is judged by its answers where no more than this share of its clips has one target
-LEAST_CLIPS = 4  # A fold of fewer clips is not judged by its answers: a good network may give them all one
+ONE_ANSWER = 0.95  # a fold predicts a single class if the class has at least this share of its predictions
+ROOM = 0.75  # a fold is judged by its predictions if no target has more than this share of its clips
+LEAST_CLIPS = 4  # a smaller fold is not judged: a good network may predict a single class for all its clips
 MANY_FOLDS = 0.5
 NEARLY_ALL = 0.9
 FEW_STEPS = 40
-"""Trainings of fewer optimizer steps are cut short: 32 to 48 steps left every model of ours at chance once."""
-MARGIN = 0.02  # A loss has fallen when it is lower than the reference by this share of it
+"""Shorter trainings are marked: in one of our experiments 32 to 48 steps left every model at chance."""
+MARGIN = 0.02  # a loss has fallen if it is below the reference by at least this share of the reference
 
 WHAT_TO_TRY = (
     "Train for more steps (model.optimizer.steps), look at the training curves in the report (does the "
@@ -44,7 +44,7 @@ class Sign:
 
     kind: str
     detail: str
-    """A sentence for readers, without a full stop."""
+    """Sentence for readers, without a full stop."""
 
     @property
     def decisive(self) -> bool:
@@ -56,11 +56,14 @@ class Sign:
 
 @dataclass(frozen=True)
 class FoldTraining:
-    """Facts on the training of a finished fold; what a missing or damaged file would hold is left out.
+    """Facts on the training of a finished fold; facts from missing or damaged files keep their defaults.
 
-    `held_out_loss` is the emotion loss of the held-out clips after each epoch, finite values alone; `uniform_loss` that
-    of answering every class alike, with the weights of this fold's loss. `class_counts` are training clips of each
-    class (multi-label: that show it); `steps` are the optimizer's.
+    Attributes:
+        name: name of the fold.
+        held_out_loss: emotion loss on the held-out clips after each epoch; empty if any value is not finite.
+        uniform_loss: emotion loss of a uniform prediction, with the weights of this fold's loss.
+        class_counts: class → number of training clips (multi-label: that show it).
+        steps: number of optimizer steps.
     """
 
     name: str
@@ -74,9 +77,9 @@ def read_trainings(run: Path) -> list[FoldTraining]:
     curves, _ = fold_curves(run)
     trainings = []
     for name, facts in fold_facts(run).items():
-        table = curves.get(name, pd.DataFrame()) if facts else pd.DataFrame()  # of a damaged fold nothing is known
+        table = curves.get(name, pd.DataFrame()) if facts else pd.DataFrame()  # nothing is known of a damaged fold
         losses = table["test/emotion_loss"].to_numpy(dtype=float) if "test/emotion_loss" in table else np.empty(0)
-        if not np.isfinite(losses).all():  # fewer looks than epochs (check_val_every_n_epoch): nobody knows the others
+        if not np.isfinite(losses).all():  # not measured after every epoch: the lowest is unknown
             losses = np.empty(0)
         uniform, counts, steps = (facts.get(key) for key in ("uniform_loss", "class_counts", "steps"))
         trainings.append(
@@ -98,10 +101,10 @@ def learning_signs(
     baselines: Mapping[str, Mapping[str, Any]],
     trainings: Sequence[FoldTraining] = (),
 ) -> list[Sign]:
-    """Find the signs that a run did not learn, in its predictions of selection `last` and the folds' trainings.
+    """Find signs that a run did not learn, in its predictions of selection `last` and the folds' trainings.
 
-    `scores` are those of `last`, and `baselines` are `floors`, as metrics.json has them. One sign of a kind at most,
-    decisive ones first.
+    `scores` are those of `last`, and `baselines` the entry `floors`, both as in metrics.json. Returns at most one sign
+    of each kind, decisive ones first.
     """
     ranked_by = next(name for name in RANKED_BY if name in scores)
     found = [
@@ -122,17 +125,17 @@ def has_learned(signs: Sequence[Sign]) -> bool:
 
 def _one_class(last: pd.DataFrame) -> Sign | None:
     counts = {name: last.groupby(["fold", name]).size().unstack(fill_value=0) for name in ("target", "prediction")}
-    clips = counts["target"].sum(axis=1)  # of each fold, sorted by name, as are the shares
+    clips = counts["target"].sum(axis=1)  # per fold, sorted by name, as are the shares
     shares = {name: table.max(axis=1) / clips for name, table in counts.items()}
     folds, judged = list(clips.index), clips.index[(clips >= LEAST_CLIPS) & (shares["target"] <= ROOM)]
     stuck = [fold for fold in judged if shares["prediction"][fold] >= ONE_ANSWER]
     what = "set of units" if label_kind_of(last).is_multi else "class"
     if len(judged) >= min(2, len(folds)) and len(judged) and len(stuck) >= MANY_FOLDS * len(judged):
-        return Sign("one_class", f"{len(stuck)} of {len(judged)} folds answer one {what} each ({_some(stuck)})")
-    # Folds too small to be judged one by one may be stuck all the same, and together show it.
+        return Sign("one_class", f"{len(stuck)} of {len(judged)} folds each predict a single {what} ({_some(stuck)})")
+    # Folds too small to be judged individually may still be stuck, and show it together.
     if _top_share(last["target"]) <= ROOM and (share := _top_share(last["prediction"])) >= ONE_ANSWER:
-        answer = last["prediction"].mode().iloc[0] or "none"
-        return Sign("one_class", f"{share:.0%} of all clips are answered with one {what} ({answer})")
+        predicted = last["prediction"].mode().iloc[0] or "none"
+        return Sign("one_class", f"{share:.0%} of all clips are predicted as one {what} ({predicted})")
     return None
 
 
@@ -145,25 +148,25 @@ def _at_baseline(
         return None
     about = f"interval {bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else "no interval"
     shown = f"{SCORE_NAMES[score]} {value:.3f} ({about})"
-    return Sign(kind, f"{shown} is not for certain above the baseline “{name}” ({highest:.3f})")
+    return Sign(kind, f"{shown} is not clearly above the baseline “{name}” ({highest:.3f})")
 
 
 def _flat_loss(trainings: Sequence[FoldTraining], classes: int | None) -> Sign | None:
-    """Find `flat_loss`; `classes` is None for several labels per clip, each of which is shown or not."""
-    answers = classes or 2
+    """Return the sign `flat_loss`, if any; `classes` is None for several labels per clip, each shown or not."""
+    options = classes or 2
     known = [fold for fold in trainings if fold.held_out_loss]
     flat = []
     for fold in known:
-        reference = np.log(answers) if fold.uniform_loss is None else fold.uniform_loss
+        reference = np.log(options) if fold.uniform_loss is None else fold.uniform_loss
         if min(fold.held_out_loss) > (1 - MARGIN) * reference:
             flat.append(fold.name)
     if not known or len(flat) < NEARLY_ALL * len(known):
         return None
     return Sign(
         "flat_loss",
-        f"In {len(flat)} of {len(known)} folds the emotion loss of held-out clips never fell below that of answering "
-        f"every {'class alike' if classes else 'unit with probability 1/2'} (ln {answers} = {np.log(answers):.3f} "
-        "without weights)",
+        f"In {len(flat)} of {len(known)} folds the emotion loss on held-out clips never fell below that of predicting "
+        f"{'equal probabilities' if classes else 'probability 1/2 for every unit'} (ln {options} = "
+        f"{np.log(options):.3f} without weights)",
     )
 
 
@@ -181,7 +184,7 @@ def _missing_class(last: pd.DataFrame, trainings: Sequence[FoldTraining]) -> Sig
         return None
     return Sign(
         "missing_class",
-        f"{len(lacking)} of {last['fold'].nunique()} folds trained without a clip of a class that they test "
+        f"{len(lacking)} of {last['fold'].nunique()} folds had no training clip of a class that they test "
         f"({_some(lacking, '; ')})",
     )
 
@@ -190,7 +193,7 @@ def _few_steps(trainings: Sequence[FoldTraining]) -> Sign | None:
     steps = [fold.steps for fold in trainings if fold.steps is not None]
     if not steps or max(steps) >= FEW_STEPS:
         return None
-    return Sign("few_steps", f"folds were trained for {max(steps)} optimizer steps at most, fewer than {FEW_STEPS}")
+    return Sign("few_steps", f"The folds were trained for at most {max(steps)} optimizer steps, fewer than {FEW_STEPS}")
 
 
 def _top_share(values: pd.Series) -> float:

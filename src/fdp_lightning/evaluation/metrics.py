@@ -1,15 +1,15 @@
-"""Scores: pure functions of targets and probabilities, or of confusion matrices, and the registry of them all.
+"""Scores: pure functions of targets and probabilities, or of confusion matrices, and the registry of all scores.
 
-A new score is one function of targets and probabilities and one `register`. Scores of decisions (which class, not how
-sure) are functions of confusion matrices, batched over every leading dimension: leaving out one subject after the other
-then costs next to nothing.
+A new score takes one function of targets and probabilities and one call of `register`. Scores of decisions (which
+class, not how confidently) are functions of confusion matrices, batched over all leading dimensions, so that leaving
+out one subject at a time costs next to nothing.
 
 A confusion matrix holds counts, row = target, column = prediction, shape (..., C, C). Its classes are the
-protocol's, whether or not they occur in the table. 0/0 counts as 0 throughout, and a class that no clip has
-stays in the means with recall and F1 of 0: scikit-learn's numbers with `labels=range(C), zero_division=0`.
+protocol's, whether or not they occur in the table. 0/0 counts as 0 throughout, and a class without clips
+stays in the means with recall and F1 of 0, as in scikit-learn with `labels=range(C), zero_division=0`.
 
-Of multi-label predictions each of K units has a matrix of its own, [[TN, FP], [FN, TP]], shape (..., K, 2, 2). The
-functions named `unit_…` score these, and the same holds for them.
+In multi-label predictions each of K units has its own matrix, [[TN, FP], [FN, TP]], shape (..., K, 2, 2). The
+functions named `unit_…` score these by the same rules.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,10 +28,10 @@ RANKED_BY = ("uf1", "mean_f1")
 def confusion(
     target: np.ndarray, prediction: np.ndarray, n_classes: int, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """Count (target, prediction) pairs of class positions, each (n,), with rows for targets, (C, C).
+    """Count pairs of target and prediction, class indices of shape (n,); a row is a target, (C, C).
 
-    With `groups`, a number of each clip from 0 on, (n,), each group has a matrix of its own, (G, C, C). ValueError if
-    shapes differ, or a position is outside 0..C-1: a -1 would count as the last class.
+    With `groups`, the group index of each clip, (n,), each group has its own matrix, (G, C, C). ValueError if shapes
+    differ, or an index is outside 0..C-1: -1 would count as the last class.
     """
     target, prediction = np.asarray(target, dtype=np.int64), np.asarray(prediction, dtype=np.int64)
     if target.shape != prediction.shape or target.ndim != 1:
@@ -89,14 +89,14 @@ def weighted_f1(matrix: np.ndarray) -> np.ndarray:
 
 
 def unit_confusions(target: np.ndarray, prediction: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """Count for each unit over the clips which show it and for which it is predicted, both bool, (n, K).
+    """Count, for each unit, the clips that show it (`target`) and those predicted to (`prediction`), both bool, (n, K).
 
-    Counts of shape (K, 2, 2), each [[TN, FP], [FN, TP]]; with G groups, see `confusion`, (G, K, 2, 2). ValueError if
-    the shapes differ, or the values are no booleans: probabilities would be counted as shown.
+    Returns [[TN, FP], [FN, TP]] per unit, (K, 2, 2); with G groups, see `confusion`, (G, K, 2, 2). ValueError if the
+    shapes differ, or the values are not booleans: probabilities would count as shown.
     """
     target, prediction = np.asarray(target), np.asarray(prediction)
     if target.shape != prediction.shape or target.ndim != 2 or {target.dtype, prediction.dtype} != {np.dtype(bool)}:
-        raise ValueError(f"two tables of booleans (n, K) expected: {target.shape} {target.dtype}, {prediction.shape}")
+        raise ValueError(f"expected two tables of booleans (n, K): {target.shape} {target.dtype}, {prediction.shape}")
     units = target.shape[1]
     first = np.zeros((len(target), 1), dtype=np.int64) if groups is None else groups[:, None] * units
     places = first + np.arange(units)
@@ -115,7 +115,7 @@ def unit_f1(matrices: np.ndarray) -> np.ndarray:
 
 
 def unit_accuracy(matrices: np.ndarray) -> np.ndarray:
-    """Return the share of right decisions, a decision being one unit of one clip, shape (...)."""
+    """Return the share of correct decisions, one per clip and unit, shape (...)."""
     return accuracy(np.asarray(matrices).sum(axis=-3))
 
 
@@ -129,8 +129,8 @@ def auc_per_class(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
     AUC of class c = P(p_c of one of its clips > p_c of another clip) + P(both equal) / 2, over all pairs of such clips
     (Hanley & McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology
-    143, 1982). NaN for a class that no clip, or every clip has. `targets` are class positions, shape (n,), or which
-    units each clip shows, bool, shape (n, C), as are the probabilities.
+    143, 1982). NaN for a class that no clip or every clip has. `targets` are class indices, shape (n,), or the units
+    that each clip shows, bool, shape (n, C); `probabilities` have shape (n, C).
     """
     shown = targets if targets.ndim == 2 else targets[:, None] == np.arange(probabilities.shape[1])
     areas = np.full(probabilities.shape[1], np.nan)
@@ -142,20 +142,20 @@ def auc_per_class(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def auc(targets: np.ndarray, probabilities: np.ndarray) -> float | None:
-    """Return the mean of `auc_per_class` over the classes present; None where there are none to tell apart."""
+    """Return the mean of `auc_per_class` over the classes present; None if no class has an area."""
     areas = auc_per_class(targets, probabilities)
     return None if np.isnan(areas).all() else float(np.nanmean(areas))
 
 
 def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
-    """Return by how much the confidence departs from the accuracy, 0 (calibrated) to 1.
+    """Return the mean difference between confidence and accuracy, 0 (calibrated) to 1.
 
     ECE = Σ_b n_b / n · |accuracy_b − confidence_b| over bins of equal width, ((b − 1) / bins, b / bins], of the
-    confidence, which is the probability of the class predicted, the most probable one. accuracy_b and confidence_b are
-    means over the n_b clips of a bin. (Naeini, Cooper & Hauskrecht, "Obtaining well calibrated probabilities using
+    confidence, which is the probability of the predicted, most probable class. accuracy_b and confidence_b are means
+    over the n_b clips of a bin. (Naeini, Cooper & Hauskrecht, "Obtaining well calibrated probabilities using
     Bayesian binning", AAAI 2015; with 15 bins as in Guo, Pleiss, Sun & Weinberger, "On calibration of modern neural
-    networks", ICML 2017.) Of few clips it is biased upwards. `targets` are class positions, shape (n,), `probabilities`
-    of shape (n, C).
+    networks", ICML 2017.) It is biased upwards for few clips. `targets` are class indices, shape (n,);
+    `probabilities` have shape (n, C).
     """
     n, accuracy_of, confidence_of = reliability(targets, probabilities, bins)
     return float((n * np.abs(accuracy_of - confidence_of)).sum() / len(targets))
@@ -164,7 +164,7 @@ def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, b
 def reliability(
     targets: np.ndarray, probabilities: np.ndarray, bins: int = 15
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return clips, accuracy and confidence of each bin of `expected_calibration_error`, (bins,); 0 where empty."""
+    """Return number of clips, accuracy and confidence per bin of the calibration error, (bins,); 0 in empty bins."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     places = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
     n, hits, sums = (np.bincount(places, weights=each, minlength=bins) for each in (None, right, confidence))
@@ -173,11 +173,14 @@ def reliability(
 
 @dataclass(frozen=True)
 class Score:
-    """A score of tables of predictions: how it is called and how it is computed, by one of two functions.
+    """A score of predictions and the function that computes it, one of two kinds.
 
-    `of_probabilities` takes targets (n,), or (n, K) of several labels per clip, and probabilities (n, C) → a fraction
-    of 1, or None where these clips do not define it; `of_counts` takes confusion matrices, (…, C, C), or (…, K, 2, 2) →
-    (…). `has_interval` is False where the jackknife over subjects does not estimate its error: no interval, no test.
+    Attributes:
+        title: title for readers.
+        of_probabilities: function of targets, (n,), or (n, K) with several labels per clip, and probabilities, (n, C);
+            returns a fraction of 1, or None if these clips do not define the score.
+        of_counts: function of confusion matrices, (…, C, C) or (…, K, 2, 2); returns scores, (…).
+        has_interval: False if the jackknife over subjects cannot estimate the error: no interval and no test.
     """
 
     title: str
@@ -195,7 +198,7 @@ SCORE_NAMES: dict[str, str] = {}
 
 
 def register(name: str, score: Score, *registries: dict[str, Score]) -> None:
-    """Make a score known to every table and file, by its name in files: in `SCORES`, `UNIT_SCORES`, or both."""
+    """Add a score, under its name in files, to `SCORES`, `UNIT_SCORES` or both; every table and file then has it."""
     for registry in registries:
         registry[name] = score
     SCORE_NAMES[name] = score.title
@@ -208,18 +211,18 @@ register("weighted_f1", Score("Weighted F1", of_counts=weighted_f1), SCORES)
 register("accuracy", Score("Accuracy", of_counts=unit_accuracy), UNIT_SCORES)
 register("mean_f1", Score("Mean F1", of_counts=mean_f1), UNIT_SCORES)
 register("auc", Score("AUC", auc), SCORES, UNIT_SCORES)
-# Absolute values over bins are biased and not smooth: leaving out one subject does not tell their error.
+# Absolute values over bins are biased and not smooth, so the jackknife cannot estimate their error.
 register("ece", Score("ECE", expected_calibration_error, has_interval=False), SCORES)
 
 
 def score_functions(label_kind: LabelKind) -> Mapping[str, CountScore]:
-    """Return by name the scores of tables shaped (…, C, C), or (…, K, 2, 2) for several labels per clip."""
+    """Return, by name, the scores of confusion matrices, (…, C, C), or (…, K, 2, 2) for several labels per clip."""
     scores = UNIT_SCORES if label_kind.is_multi else SCORES
     return {name: score.of_counts for name, score in scores.items() if score.of_counts}
 
 
 DECISION_SCORES = {name for kind in LabelKind for name in score_functions(kind)}
-"""The names of all of them, of either kind of labels."""
+"""Names of all scores of decisions, for both kinds of labels."""
 
 
 def _hits(matrix: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where a run comes from: what was trained, when, how long, on which machine, from which source."""
+"""Origin of a run: what was trained, when, for how long, on which machine and from which source code."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from fdp_lightning.evaluation.folds import fold_facts
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a run; {} if the file is not there, UserError if it is something else."""
+    """Read a JSON object of a run; {} if the file is missing, UserError if it holds anything else."""
     try:
         content = foreign.read_json(path)
         if not isinstance(content, dict):
@@ -21,17 +21,17 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except UserError as error:
-        raise UserError(f"{error}. The run's command writes it again (task=loso)") from error
+        raise UserError(f"{error}. Repeat the run's command (task=loso) to write it again") from error
     return content
 
 
 def read_text(path: Path) -> str:
-    """Read a file of a run; '' if it is not there."""
+    """Read a text file of a run; '' if it is missing."""
     return foreign.read_plain(path).decode("utf-8", errors="replace") if path.exists() else ""
 
 
 def command_of(path: Path) -> str:
-    """Return the entry `command` of the configuration, or nothing."""
+    """Return the entry `command` of a configuration file; '' if there is none."""
     try:
         return str(foreign.read_yaml(path).get("command") or "")
     except (UserError, FileNotFoundError):  # the page shows the text either way
@@ -39,7 +39,7 @@ def command_of(path: Path) -> str:
 
 
 def made_with(run: Path, environment: Mapping[str, Any]) -> dict[str, str]:
-    """Say in a few facts when, how long and on what a run was made; what its files do not say is left out."""
+    """Return facts on when, for how long and on what a run was made; facts that its files lack are omitted."""
     known: dict[str, str] = {}
     if started := str(environment.get("started") or ""):
         known["started"] = _moment(started)
@@ -66,8 +66,8 @@ def sentence(made: Mapping[str, str]) -> str:
     """Join the facts of `made_with` that belong at the head of a page; '' if there are none."""
     words = {"started": " ", "duration": " in ", "hardware": " on ", "versions": ", with "}
     words["git revision"] = ", git revision "
-    told = "".join(f"{word}{made[name]}" for name, word in words.items() if name in made)
-    return f"Made{told}." if told else ""
+    text = "".join(f"{word}{made[name]}" for name, word in words.items() if name in made)
+    return f"Created{text}." if text else ""
 
 
 def duration(seconds: float) -> str:
@@ -93,16 +93,16 @@ KEYS = ("model", "parameters", "steps")
 
 
 def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the entries of metrics.json on the model, from the facts of the folds (fold.json).
+    """Return the entries of metrics.json that describe the model, from the facts of the folds (fold.json).
 
-    `model`, `parameters` and `steps` (of one fold; the fewest and the most, [n, m], where folds differ), or `model`
-    alone, of a recogniser that is no network; nothing where a fold does not say it, or folds are of several.
+    These are `model`, `parameters` and `steps` per fold ([fewest, most] if folds differ), or only `model` for a
+    recogniser that is not a network. Empty if a fold lacks one of them, or if the folds trained different models.
     """
     listed = list(folds)
     kinds = {(fold.get("model"), fold.get("parameters")) for fold in listed}
     steps = {fold.get("steps") for fold in listed}
     model, parameters = kinds.pop() if len(kinds) == 1 else (None, None)
-    if model is not None and parameters is None and steps == {None}:  # no network
+    if model is not None and parameters is None and steps == {None}:  # not a network
         return {"model": model}
     if model is None or parameters is None or None in steps:
         return {}
@@ -111,38 +111,38 @@ def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def mixed_versions(folds: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence where folds were trained with different versions of torch or on different kinds of device."""
+    """Return a sentence in a list if folds differ in their version of torch or kind of device, else an empty list."""
     found = Counter(", ".join(str(fold[key]) for key in ("torch", "device") if fold.get(key)) for fold in folds)
     if len(found) < 2:
         return []
-    parts = (f"{count} with torch {made or 'of a version that was not noted'}" for made, count in found.items())
-    return [f"The folds were not all trained alike: {'; '.join(parts)}."]
+    parts = (f"{count} with torch {made or 'of an unrecorded version'}" for made, count in found.items())
+    return [f"The folds were trained in different environments: {'; '.join(parts)}."]
 
 
 def trained_line(facts: Mapping[str, str]) -> str:
-    """Return `fdp_tiny, 90 123 parameters, 112 steps a fold` from `trained_facts`; '' where there are none."""
+    """Return `fdp_tiny, 90 123 parameters, 112 steps per fold` from `trained_facts`; '' if there are none."""
     if "parameters" not in facts:
         return facts.get("model", "")
-    return f"{facts['model']}, {facts['parameters']} parameters, {facts['steps a fold']} steps a fold"
+    return f"{facts['model']}, {facts['parameters']} parameters, {facts['steps per fold']} steps per fold"
 
 
 def trained_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Return `model`, `parameters` and `steps a fold` to show; nothing where metrics.json lacks them."""
+    """Return `model`, `parameters` and `steps per fold` as text; empty if metrics.json lacks them."""
     if metrics.get("model") is not None and not {"parameters", "steps"} & set(metrics):
         return {"model": str(metrics["model"])}
     if any(metrics.get(key) is None for key in KEYS):
         return {}
     parameters, steps = thousands(metrics["parameters"]), span(metrics["steps"])
-    return {"model": str(metrics["model"]), "parameters": parameters, "steps a fold": steps}
+    return {"model": str(metrics["model"]), "parameters": parameters, "steps per fold": steps}
 
 
 def span(steps: int | Sequence[int]) -> str:
-    """Return `500`, or `56–63` of several."""
+    """Format numbers of steps as `500`, or `56–63` if folds differ."""
     listed = [steps] if isinstance(steps, int) else list(steps)
     low, high = min(listed), max(listed)
     return f"{low}" if low == high else f"{low}–{high}"
 
 
 def thousands(number: int) -> str:
-    """Return `38 056 000`."""
+    """Format a number as `38 056 000`."""
     return f"{number:,}".replace(",", " ")

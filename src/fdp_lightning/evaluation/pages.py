@@ -1,7 +1,7 @@
-"""Pages: their templates, and links that save what a page shows, each figure as SVG, each table as CSV and LaTeX.
+"""Templates of pages, and links that save each figure of a page as SVG and each table as CSV and LaTeX.
 
-The links hold the files themselves as data URIs, so that a page stays one file without a script. They are made of the
-finished page, whatever drew it.
+The links contain the files as data URIs, so a page remains a single file without scripts. They are built from the
+finished HTML, whatever produced it.
 """
 
 import base64
@@ -26,7 +26,7 @@ _VARIABLE = re.compile(r"var\((--[\w-]+)\)")
 
 
 def template(name: str, folder: Path = Path(__file__).parent, escaped: bool = True) -> "Template":
-    """Return a template by its file's name; pages escape what they show, and a name it was not given is an error."""
+    """Return a template by its file name; values are escaped unless `escaped` is False, and undefined names raise."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -41,7 +41,7 @@ def template(name: str, folder: Path = Path(__file__).parent, escaped: bool = Tr
 
 
 def with_links(page: str) -> str:
-    """Put links below each figure, and below each table that lies in a box; the same page gives the same bytes."""
+    """Add links below each figure and each table in a box; the same page yields the same bytes."""
 
     def table_links(found: re.Match[str]) -> str:
         name, rows = html.unescape(found[1]), table_rows(found[0])
@@ -66,24 +66,24 @@ def _link(name: str, kind: str, suffix: str, media: str, content: str) -> str:
 
 
 def standalone(drawing: str) -> str:
-    """Turn a drawing of a page into an SVG file, in the page's light colours on its ground."""
+    """Convert a drawing of a page to an SVG file with the page's light colours and background."""
     box = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)"', drawing)
     size = f' width="{box[1]}" height="{box[2]}"' if box else ""
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    ground = f'<rect width="100%" height="100%" fill="{palette()["--page"]}"/>'
-    opened = re.sub(r"^<svg([^>]*)>", rf'<svg {names}{size}\1 font-family="sans-serif">{ground}', drawing)
+    background = f'<rect width="100%" height="100%" fill="{palette()["--page"]}"/>'
+    opened = re.sub(r"^<svg([^>]*)>", rf'<svg {names}{size}\1 font-family="sans-serif">{background}', drawing)
     return _VARIABLE.sub(lambda found: palette()[found[1]], opened) + "\n"
 
 
 @cache
 def palette() -> dict[str, str]:
-    """The page's light colours by the names of their variables."""
+    """Return the page's light colours by the names of their CSS variables."""
     css = (Path(__file__).parent / "page.css").read_text()
     return dict(re.findall(r"(--[\w-]+): (#\w+)", css[: css.index("@media")]))
 
 
 class _Rows(HTMLParser):
-    """Collects the cells of a table: what they say, and what they say in small print."""
+    """Parser that collects the cells of a table, each as its main text and its small print."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,14 +117,14 @@ class _Rows(HTMLParser):
 
 
 def table_rows(table: str) -> list[list[tuple[str, str]]]:
-    """The cells of a table in HTML, each as its text and its small print."""
+    """Return the rows of an HTML table, each cell as its main text and its small print."""
     parser = _Rows()
     parser.feed(table)
     return [row for row in parser.rows if row]
 
 
 def table_csv(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
-    """Write a table as CSV; small print has a column of its own beside that of its cell."""
+    """Format a table as CSV; small print goes into a separate column next to its cell."""
     width = max(len(row) for row in rows)
     has_small = [any(len(row) > place and row[place][1] for row in rows[1:]) for place in range(width)]
     lines = []
@@ -139,7 +139,7 @@ def table_csv(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
 
 
 def table_latex(rows: Sequence[Sequence[tuple[str, str]]]) -> str:
-    r"""Write a table for `\input` with booktabs."""
+    r"""Format a table for `\input` with booktabs."""
     width = max(len(row) for row in rows)
     lines = []
     for number, row in enumerate(rows):

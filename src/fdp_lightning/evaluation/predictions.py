@@ -1,14 +1,13 @@
-"""The predictions table: one row per clip and selection, and the only thing scores are computed from.
+"""The predictions table: one row per clip and selection, and the only source of scores.
 
 Columns, in this order: dataset, subject, clip, onset, target, prediction, prob_<class>… (protocol order),
-selection, fold, seed. Names are strings always: subject '010' is neither 10 nor 8. A clip's key is (dataset,
+selection, fold, seed. Names are always strings: subject '010' is neither 10 nor 8. A clip's key is (dataset,
 subject, clip, onset), because one folder of frames can hold several clips.
 
-A multi-label table is of action units, of which a clip shows any number. Target and prediction are the units' names
-joined by '+' in the protocol's order, '' for none; a unit is predicted where its probability is above 0.5. The column
-`multi_label` behind the others, 1 in every row, marks such a table: neither names nor probabilities could tell, because
-a table in which each clip shows one unit looks like one of classes. Where targets can be '', pandas reads the file as
-it is with `keep_default_na=False`.
+In a multi-label table a clip shows any number of action units. Target and prediction are the units' names joined by '+'
+in the protocol's order, '' for none; a unit is predicted if its probability is above 0.5. A last column `multi_label`,
+1 in every row, marks such a table: neither names nor probabilities could, because a table in which each clip shows one
+unit looks like one of classes. With pandas, targets of '' need `keep_default_na=False`.
 """
 
 import csv
@@ -39,7 +38,7 @@ THRESHOLD = 0.5
 SUM_TOLERANCE = 1e-3
 _LARGEST_INTEGER = np.iinfo(np.int64).max
 NAMED_AT_MOST = 8
-REBUILD = "Delete the file and give the same command again: finished folds are kept, this one is made anew."
+REBUILD = "Delete the file and repeat the command: finished folds are kept, this one is run again."
 
 
 def columns_of(classes: Sequence[str], label_kind: LabelKind = LabelKind.SINGLE) -> list[str]:
@@ -52,7 +51,7 @@ def label_kind_of(frame: pd.DataFrame) -> LabelKind:
 
 
 def joined(shown: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Write the units of each clip as one text; `shown` is bool, shape (n, k)."""
+    """Join the names of the units that each clip shows; `shown` is bool, shape (n, k)."""
     return [JOIN.join(name for name, there in zip(classes, row, strict=True) if there) for row in np.asarray(shown)]
 
 
@@ -62,10 +61,10 @@ def above_threshold(probabilities: np.ndarray, classes: Sequence[str]) -> list[s
 
 
 def shown_units(names: pd.Series, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read targets or predictions.
+    """Parse targets or predictions of a multi-label table.
 
-    The units that each names, bool, (n, k); and True where it is one that `joined` writes, bool, (n,): known units,
-    each once, in the protocol's order.
+    Returns the units that each names, bool, (n, k), and whether it is well formed, bool, (n,): as `joined` writes it,
+    with known units, each once, in the protocol's order.
     """
     codes, texts = pd.factorize(names)
     parts = [set(text.split(JOIN)) for text in texts]
@@ -75,7 +74,7 @@ def shown_units(names: pd.Series, classes: Sequence[str]) -> tuple[np.ndarray, n
 
 
 def label_arrays(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return which units each clip shows and which are predicted, bool, (n, k); ValueError for units of no class."""
+    """Return the units that each clip shows and those predicted, bool, (n, k); ValueError for unknown units."""
     target, prediction = (shown_units(frame[name], classes) for name in ("target", "prediction"))
     if not (target[1].all() and prediction[1].all()):
         raise ValueError(f"a target or a prediction is not made of the classes {', '.join(classes)}")
@@ -83,7 +82,7 @@ def label_arrays(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarra
 
 
 def class_indices(frame: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return target and prediction as positions in `classes`, each of shape (n,); of a single-label table."""
+    """Return targets and predictions of a single-label table as indices into `classes`, each of shape (n,)."""
     place = pd.Index(list(classes))
     return place.get_indexer(frame["target"]), place.get_indexer(frame["prediction"])
 
@@ -95,11 +94,12 @@ def write_predictions(
     names: Sequence[str] = SELECTIONS,
     column: str = SELECTION,
 ) -> None:
-    """Write the table atomically, floats with as many digits as their exact value needs.
+    """Write the table atomically, with floats at full precision.
 
-    With a column `multi_label` it is a multi-label table. `names` are allowed in the column `selection`, whose name in
-    the file is `column`; baselines have their own (baselines.py). UserError for a row that is not usable, for instance
-    a probability of a diverged training; TypeError for a name that is no string or an onset that is no integer (a bug).
+    A column `multi_label` makes it a multi-label table. `names` are the values allowed in the column `selection`, which
+    is called `column` in the file; baselines have their own (baselines.py). UserError for an invalid row, for instance
+    a probability from a diverged training; TypeError for a name that is not a string or an onset that is not an integer
+    (a bug).
     """
     table = _typed(frame, classes)
     _check(table, classes, str(path), names)
@@ -110,11 +110,11 @@ def write_predictions(
 def read_predictions(
     path: Path | str, names: Sequence[str] = SELECTIONS, column: str = SELECTION
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Read a table strictly; return it with the classes its columns name, in protocol order.
+    """Read a table strictly; return it and the classes that its columns name, in protocol order.
 
-    A multi-label table has its column `multi_label` here too. `names` and `column` are those of `write_predictions`;
-    the column is called `selection` in what is returned. UserError if the file is missing, empty, cut off, or holds a
-    value that the table cannot have.
+    A multi-label table keeps its column `multi_label`. `names` and `column` are those of `write_predictions`; in the
+    returned table the column is called `selection`. UserError if the file is missing, empty, truncated, or contains an
+    invalid value.
     """
     path = Path(path)
     header, *rows = _records(path)
@@ -131,7 +131,7 @@ def read_predictions(
             f"{REBUILD}"
         )
     if not rows:
-        raise UserError(f"{path}: the predictions have a header and no rows. {REBUILD}")
+        raise UserError(f"{path}: the predictions have a header but no rows. {REBUILD}")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise UserError(f"{path}: row {number} has {len(row)} of {len(header)} values. {REBUILD}")
@@ -140,7 +140,7 @@ def read_predictions(
         numbers: dict[str, Any] = {name: [_integer(text) for text in data[name]] for name in _integers(label_kind)}
         numbers |= {PROBABILITY + name: [float(text) for text in data[PROBABILITY + name]] for name in classes}
     except ValueError as error:
-        raise UserError(f"{path}: a number was expected: {error}. {REBUILD}") from error
+        raise UserError(f"{path}: expected a number: {error}. {REBUILD}") from error
     table = _typed(pd.DataFrame(data | numbers), classes)
     _check(table, classes, str(path), names)
     return table, classes
@@ -153,17 +153,17 @@ def pool(
     label_kind: LabelKind = LabelKind.SINGLE,
     names: Sequence[str] = SELECTIONS,
 ) -> pd.DataFrame:
-    """Join the folds' tables into the one that is scored, sorted by selection (last, inner, oracle), then by key.
+    """Join the folds' tables into the table that is scored, sorted by selection (last, inner, oracle), then by key.
 
-    UserError where within a selection a clip is missing, doubled, not of the protocol, or has another target; where the
-    folds differ in classes or seed; or where no fold has a `last` prediction.
+    UserError if, within a selection, a clip is missing, duplicated, not in the protocol, or has another target; if the
+    folds differ in classes or seed; or if no fold has a `last` prediction.
 
     Args:
         frames: one table per fold, as `read_predictions` returns them, in any order.
         expected: the protocol's clips, with columns dataset, subject, clip, onset, target.
         classes: the protocol's classes, in order.
-        label_kind: of the protocol.
-        names: of the selections, in order; the first of them is required.
+        label_kind: kind of the protocol's labels.
+        names: names of the selections, in order; the first one is required.
     """
     if not frames:
         raise UserError("No fold has predictions yet: run the folds (task=loso) before pooling them.")
@@ -174,13 +174,13 @@ def pool(
                 for kind, listed in ((label_kind_of(frame), _classes_in(frame.columns)), (label_kind, classes))
             )
             raise UserError(
-                f"The fold {frame['fold'].iloc[0]} was run with other classes ({found}) than the protocol's "
+                f"Fold {frame['fold'].iloc[0]} was run with other classes ({found}) than the protocol's "
                 f"({wanted}). Delete its folder and run it again."
             )
     pooled = pd.concat(frames, ignore_index=True)
     seeds = sorted(set(pooled["seed"]))
     if len(seeds) > 1:
-        raise UserError(f"The folds have different seeds ({', '.join(map(str, seeds))}): one run is one seed.")
+        raise UserError(f"The folds have different seeds ({', '.join(map(str, seeds))}): a run has one seed.")
     if names[0] not in set(pooled["selection"]):
         raise UserError(f"No prediction has selection '{names[0]}': run the folds again.")
     _require_types(expected, [*KEY[:-1], "target"], ["onset"])
@@ -200,24 +200,24 @@ def pool(
 def clip_difference(
     a: pd.DataFrame, b: pd.DataFrame, only: tuple[str, str] = ("only in the first", "only in the second")
 ) -> str:
-    """Say how the clips of b differ from those of a, each once in both; '' where clips and targets agree.
+    """Describe how the clips of b differ from those of a; '' if both have the same clips, each once, and targets.
 
-    `only` are the words for the clips that a alone has, and for those of b alone.
+    `only` are the words for clips that only a has and for clips that only b has.
     """
     first, second = (table["target"].set_axis(pd.MultiIndex.from_frame(table[KEY])).sort_index() for table in (a, b))
     for clips in (first.index, second.index):
         if len(twice := clips[clips.duplicated()].unique()):
-            return f"{len(twice)} clips are there more than once: {name_keys(twice)}"
-    alone = zip(only, (first.index.difference(second.index), second.index.difference(first.index)), strict=True)
-    if parts := [f"{len(clips)} clips {words}: {name_keys(clips)}" for words, clips in alone if len(clips)]:
+            return f"{len(twice)} clips occur more than once: {name_keys(twice)}"
+    unique = zip(only, (first.index.difference(second.index), second.index.difference(first.index)), strict=True)
+    if parts := [f"{len(clips)} clips {words}: {name_keys(clips)}" for words, clips in unique if len(clips)]:
         return "; ".join(parts)
     changed = first.to_numpy() != second.to_numpy()
     if not changed.any():
         return ""
     before, after = first[changed], second[changed]
     return (
-        f"{len(before)} clips have another target: {name_keys(before.index)} "
-        f"(the first of them '{before.iloc[0]}', then '{after.iloc[0]}')"
+        f"{len(before)} clips differ in their target: {name_keys(before.index)} "
+        f"('{before.iloc[0]}' and '{after.iloc[0]}' for the first of them)"
     )
 
 
@@ -241,9 +241,9 @@ def _records(path: Path) -> list[list[str]]:
     if not text.strip():
         raise UserError(f"{path}: the predictions are empty. {REBUILD}")
     if found := ESCAPES.search(text):
-        raise UserError(f"{path}: the predictions contain {found[0]!r}, a command to the terminal. {REBUILD}")
-    if not text.endswith("\n"):  # a seed of 42 cut to 4 would otherwise read well
-        raise UserError(f"{path}: the last line has no end, the file is truncated. {REBUILD}")
+        raise UserError(f"{path}: the predictions contain {found[0]!r}, which controls a terminal. {REBUILD}")
+    if not text.endswith("\n"):  # otherwise a seed of 42 cut to 4 would go unnoticed
+        raise UserError(f"{path}: the last line has no line end: the file is truncated. {REBUILD}")
     try:
         return list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
@@ -253,17 +253,17 @@ def _records(path: Path) -> list[list[str]]:
 def _integer(text: str) -> int:
     number = int(text)
     if str(number) != text or abs(number) > _LARGEST_INTEGER:
-        raise ValueError(f"'{text:.40}' is not a plain integer of 64 bits")
+        raise ValueError(f"'{text:.40}' is not a plain 64-bit integer")
     return number
 
 
 def _require_types(frame: pd.DataFrame, strings: Sequence[str], integers: Sequence[str]) -> None:
     for name in strings:
         if not all(isinstance(value, str) for value in frame[name]):
-            raise TypeError(f"column {name}: strings expected, so that '010' stays '010'")
+            raise TypeError(f"column {name}: expected strings, so that '010' stays '010'")
     for name in integers:
         if not pd.api.types.is_integer_dtype(frame[name]):
-            raise TypeError(f"column {name}: integers expected, found {frame[name].dtype}")
+            raise TypeError(f"column {name}: expected integers, found {frame[name].dtype}")
 
 
 def _integers(label_kind: LabelKind) -> list[str]:
@@ -289,7 +289,7 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequ
     probabilities = frame[[PROBABILITY + name for name in classes]].to_numpy()
     named = (frame[["dataset", "subject", "clip", "fold"]] != "").all(axis=1)
     rules = {
-        "dataset, subject, clip and fold are not all given": named,
+        "dataset, subject, clip or fold is empty": named,
         f"the selection is not one of {', '.join(names)}": frame["selection"].isin(list(names)),
         "a probability is not a finite number (did the training diverge?)": np.isfinite(probabilities).all(axis=1),
     }
@@ -307,7 +307,7 @@ def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequ
 
 
 def _class_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
-    """Return the rules for the rows of a single-label table: message where broken → bool, (n,), True where kept."""
+    """Return the rules for rows of a single-label table: message if broken → bool, (n,), True if kept."""
     sums = np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE
     highest = probabilities.max(axis=1, keepdims=True)
     predicted = frame["prediction"].to_numpy(dtype=object)[:, None] == np.array(classes, dtype=object)
@@ -323,14 +323,14 @@ def _class_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.
 
 
 def _unit_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.ndarray) -> dict[str, Any]:
-    """Return those of a multi-label table."""
+    """Return the rules for rows of a multi-label table, as `_class_rules` does."""
     well = "made of classes, each once and in the protocol's order, joined by '+'"
     return {
         f"{FLAG} is not 1": frame[FLAG] == 1,
         f"the target is not {well}": shown_units(frame["target"], classes)[1],
         f"the prediction is not {well}": shown_units(frame["prediction"], classes)[1],
         "a probability is outside 0 to 1": ((probabilities >= 0) & (probabilities <= 1)).all(axis=1),
-        f"the prediction is not what has a probability above {THRESHOLD}": frame["prediction"].to_numpy(dtype=object)
+        f"the prediction does not match the probabilities above {THRESHOLD}": frame["prediction"].to_numpy(dtype=object)
         == np.array(above_threshold(probabilities, classes), dtype=object),
     }
 
@@ -339,10 +339,13 @@ def _unit_rules(frame: pd.DataFrame, classes: Sequence[str], probabilities: np.n
 class Outcomes:
     """Targets, predictions and probabilities of n clips of S subjects.
 
-    `classes` are the protocol's C, in order. `targets` are class positions, (n,); of a multi-label table which units
-    each clip shows, bool, (n, C); `predictions` likewise; `probabilities` (n, C). `subjects` is the position of each
-    clip's subject in the order of (dataset, subject), (n,): subjects of two datasets are different people, whatever
-    their ids.
+    Attributes:
+        classes: the protocol's C classes, in order.
+        targets: class indices, (n,); in a multi-label table the units that each clip shows, bool, (n, C).
+        predictions: as `targets`.
+        probabilities: probability of each class or unit, (n, C).
+        subjects: index of each clip's subject in the order of (dataset, subject), (n,): subjects of two datasets are
+            different people even if they share an id.
     """
 
     classes: tuple[str, ...]
@@ -355,10 +358,10 @@ class Outcomes:
     def of(cls, table: pd.DataFrame, classes: Sequence[str]) -> "Outcomes":
         """Convert the rows of one selection.
 
-        ValueError for rows of several, in which every clip would count more than once, or for other classes than these.
+        ValueError for rows of several selections, which would count every clip more than once, or for unknown classes.
         """
         if table["selection"].nunique() != 1:
-            raise ValueError("scores and intervals are of the predictions of exactly one selection")
+            raise ValueError("scores and intervals need the predictions of exactly one selection")
         targets, predictions = (label_arrays if label_kind_of(table).is_multi else class_indices)(table, classes)
         probabilities = table[[PROBABILITY + name for name in classes]].to_numpy()
         subjects = table.groupby(OWNER).ngroup().to_numpy()
@@ -366,7 +369,7 @@ class Outcomes:
 
     @property
     def label_kind(self) -> LabelKind:
-        """Kind of the labels, told by the shape of the targets."""
+        """Kind of the labels, from the shape of the targets."""
         return LabelKind.of_flag(self.targets.ndim == 2)
 
     @property
@@ -375,14 +378,14 @@ class Outcomes:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Confusion matrices of the subjects, shape (S, C, C); of a multi-label table (S, K, 2, 2)."""
+        """Confusion matrices per subject, shape (S, C, C); (S, K, 2, 2) for a multi-label table."""
         if self.label_kind.is_multi:
             return unit_confusions(self.targets, self.predictions, self.subjects)
         return confusion(self.targets, self.predictions, len(self.classes), self.subjects)
 
     @cached_property
     def total(self) -> np.ndarray:
-        """Confusion matrix of all clips, shape (C, C); of a multi-label table one per unit, (K, 2, 2)."""
+        """Confusion matrix of all clips, shape (C, C); one per unit for a multi-label table, (K, 2, 2)."""
         return self.counts.sum(axis=0)
 
     def scores(self) -> dict[str, float]:
@@ -391,7 +394,7 @@ class Outcomes:
         return {name: value for name, value in found.items() if value is not None}
 
     def score(self, score: Score, without: int | None = None) -> float | None:
-        """Compute one score, of all clips or, of probabilities alone, of those of all subjects but one."""
+        """Compute one score over all clips; a score of probabilities can leave out subject number `without`."""
         if score.of_counts:
             return float(score.of_counts(self.total))
         kept = slice(None) if without is None else self.subjects != without

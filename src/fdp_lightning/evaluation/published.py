@@ -1,4 +1,4 @@
-"""Published numbers: one CSV, read strictly, whose rows stand beside our runs and are never mixed with them."""
+"""Published numbers: one CSV, read strictly, whose rows are listed with our runs but never mixed with them."""
 
 import csv
 import io
@@ -27,12 +27,12 @@ class Published:
 
 
 def read_published(path: Path) -> list[Published]:
-    """Read a table of published numbers, one row per score; the rows of a system are joined.
+    """Read a table of published numbers, one row per score; the rows of each system are merged.
 
-    The UserError for a file that is missing or no CSV, or for a row that lacks something, names file and line.
+    UserError if the file is missing or not a CSV, or a row is invalid; it names file and line.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets put a mark before the first column's name
+        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets write a byte order mark
     except OSError as error:
         raise UserError(
             f"{path}: expected a table of published numbers ({error.strerror}). Give compare.published=<file>, or "
@@ -67,11 +67,11 @@ def read_published(path: Path) -> list[Published]:
 
 
 def matching(published: Iterable[Published], protocol: str, datasets: Iterable[str]) -> list[tuple[Published, bool]]:
-    """Choose the published rows of a protocol of ours; the second value is True if the name is exactly ours.
+    """Select the published rows for a protocol of ours, each with True if its protocol has exactly the same name.
 
-    Published names are often coarser: `casme2_5c` names neither annotation file nor clips, and stands beside
-    `casme2_5c_246` as well as `casme2_5c_249`. A dataset is not part of another whose name begins so: `casme` is not
-    `casme_sq`.
+    Published names are often coarser: `casme2_5c` states neither annotation file nor clips, so it matches
+    `casme2_5c_246` as well as `casme2_5c_249`. A dataset does not match another whose name merely begins with its own:
+    `casme` is not `casme_sq`.
     """
     others = tuple(datasets)
     chosen = []
@@ -89,7 +89,7 @@ def _checked(cells: Sequence[str], where: str) -> dict[str, str]:
         raise UserError(f"{where}: {len(cells)} values, expected {len(COLUMNS)} ({', '.join(COLUMNS)}).")
     row = {name: cell.strip() for name, cell in zip(COLUMNS, cells, strict=True)}
     if empty := [name for name in COLUMNS if not row[name] and name != "note"]:
-        raise UserError(f"{where}: {', '.join(empty)} is empty; only the note may be.")
+        raise UserError(f"{where}: {', '.join(empty)} is empty; only the note may be empty.")
     if row["metric"] not in SCORE_NAMES:
         raise UserError(f"{where}: metric '{row['metric']}' is not one of {', '.join(SCORE_NAMES)}.")
     if row["selection"] not in SELECTED:
@@ -104,7 +104,7 @@ def _checked(cells: Sequence[str], where: str) -> dict[str, str]:
 
 
 def _notes(notes: Mapping[str, str]) -> tuple[str, ...]:
-    """Join the notes of a system's scores: one that all of them share stands once, another one names its score."""
+    """Merge the notes of a system's scores: a note that all share appears once, others name their score."""
     if len(set(notes.values())) == 1:
         return tuple(note for note in set(notes.values()) if note)
     return tuple(f"{SCORE_NAMES[metric]}: {note}" for metric, note in notes.items() if note)

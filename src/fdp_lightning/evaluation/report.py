@@ -1,4 +1,4 @@
-"""report.html: one self-contained page for one run, made from the run's folder alone."""
+"""report.html: a self-contained page on one run, generated only from the run's folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
 
 BASELINE_NAMES = {"majority": "majority class", "chance": "chance"}
-UNIT_BASELINE_NAMES = {"constant": "constant", "majority": "majority answer", "chance": "chance"}
+UNIT_BASELINE_NAMES = {"constant": "constant", "majority": "majority label", "chance": "chance"}
 
 
 def build_report(
@@ -38,20 +38,19 @@ def build_report(
     seeds: Mapping[str, Any] | None = None,
     page: Path | None = None,
 ) -> Path:
-    """Write report.html into a run's folder and return its path; the same files give the same bytes.
+    """Write report.html for a run and return its path; the same files yield the same bytes.
 
-    metrics.json and predictions.csv are needed, UserError if they are missing, damaged, or not of each other.
-    config.yaml, environment.json and the folds' curves.csv and outputs.npz are shown if they are there; a section whose
-    file is missing names it.
+    metrics.json and predictions.csv are required: UserError if they are missing, damaged or inconsistent. config.yaml,
+    environment.json and the folds' curves.csv and outputs.npz are optional; a section names the file that it lacks.
 
     Args:
         run: folder of the run.
-        title: the page's headline.
+        title: main heading of the page.
         show_faces: True if images of faces may be on the page.
         synthetic: True to mark the page as made from synthetic data.
-        headline: the selection that stands first among the scores; what follows them is of `last` always.
-        seeds: of `seed_scores`.
-        page: where the page goes; None: report.html in the run's folder.
+        headline: selection listed first among the scores; all further sections show `last`.
+        seeds: result of `seed_scores`; None: no section on seeds.
+        page: path of the page; None: report.html in the run's folder.
     """
     run = Path(run)
     finished = read_run(run)
@@ -129,7 +128,7 @@ def _per_class(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _per_unit(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return counts and scores of each action unit, as `last` predicts it, with the F1 of the constant baseline."""
+    """Return counts and scores of each action unit in selection `last`, with the F1 of the constant baseline."""
     last, constant = summary["selections"]["last"], summary["floors"]["constant"]["f1"]
     rows = []
     for name in summary["classes"]:

@@ -1,8 +1,8 @@
-"""The report's sections on single subjects, folds and clips: right decisions, calibration, mistakes, a map of clips.
+"""The report's sections on single subjects, folds and clips: accuracy, calibration, mistakes, a map of clips.
 
-For the map each fold compares its clips with training clips (`engine.explanations`), so that those of different
-networks can lie in one plane. Clips are as far from each other as these comparisons differ; the plane is that of
-classical multidimensional scaling, which are principal components where every clip is compared with the same ones.
+For the map each fold compares its clips with training clips (`engine.explanations`), so that clips of different
+networks share one plane. The distance between two clips is that between their comparisons; the plane comes from
+classical multidimensional scaling, which equals principal components if every clip is compared with the same ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,14 @@ from fdp_lightning.evaluation.folds import FOLD_SCORES, Outputs, read_key_frames
 from fdp_lightning.evaluation.predictions import PROBABILITY, Outcomes, label_kind_of
 from fdp_lightning.labels import JOIN, KEY, OWNER
 
-MOST_LINES = 60  # folds in a drawing of single lines; of more, the first by name
+MOST_LINES = 60  # folds drawn as single lines; if there are more, the first by name
 
 
 def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return for each subject the number `n` of decisions in the table of selection `last`, and of the `right` ones.
+    """Return for each subject the number `n` of decisions in selection `last`, and the number of correct ones, `right`.
 
-    A decision is a clip or, of action units, one unit of a clip. Of single labels also `classes`, as `[right, clips]`.
+    A decision is one clip or, for action units, one unit of a clip. For single labels, `classes` holds `[right, clips]`
+    per class.
     """
     several, multi, (right, each) = last["dataset"].nunique() > 1, label_kind_of(last).is_multi, _right(last, classes)
     rows = []
@@ -43,7 +44,7 @@ def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, A
 
 
 def _right(last: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.Series, int]:
-    """Return the number of right decisions of each clip, by the table's index, and the number of decisions per clip."""
+    """Return each clip's number of correct decisions, by the table's index, and the number of decisions per clip."""
     outcomes = Outcomes.of(last, classes)
     right = (outcomes.targets == outcomes.predictions).reshape(len(last), -1)
     return pd.Series(right.sum(axis=1), index=last.index), right.shape[1]
@@ -52,9 +53,9 @@ def _right(last: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.Series, int]:
 def fold_rows(
     last: pd.DataFrame, classes: Sequence[str], curves: Mapping[str, pd.DataFrame], steps: Mapping[str, int | None]
 ) -> list[dict[str, Any]]:
-    """Return for each fold its clips, the share of right decisions, its steps, and its losses after the last epoch.
+    """Return for each fold its clips, accuracy, numbers of epochs and steps, and losses after the last epoch.
 
-    `curves` are of `folds.fold_curves`; `steps` are the optimizer's by the name of the fold.
+    `curves` are from `folds.fold_curves`; `steps` maps folds to optimizer steps.
     """
     right, each = _right(last, classes)
     rows = []
@@ -76,7 +77,7 @@ def _final(table: pd.DataFrame | None, column: str) -> float | None:
 
 
 def fold_charts(curves: Mapping[str, pd.DataFrame]) -> list[tuple[str, Any]]:
-    """Draw each quantity that is measured on held-out clips, a line for each fold."""
+    """Draw each quantity that is measured on held-out clips, with one line per fold."""
     some = dict(list(curves.items())[:MOST_LINES])
     columns = dict.fromkeys(column for table in some.values() for column in table.columns)
     quantities = [column.removeprefix("test/") for column in columns if column.startswith("test/")]
@@ -89,7 +90,7 @@ def fold_charts(curves: Mapping[str, pd.DataFrame]) -> list[tuple[str, Any]]:
                 lines[part] = [(line.index.to_numpy(), line.to_numpy()) for line in found]
         if lines:
             name = quantity.replace("_", " ")
-            drawn.append((name, charts.folds_chart(lines, f"{name} over the epochs, a line for each fold")))
+            drawn.append((name, charts.folds_chart(lines, f"{name} over the epochs, one line per fold")))
     return drawn
 
 
@@ -111,8 +112,8 @@ def calibration(last: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
 
 
 class Mistake(NamedTuple):
-    """One wrong answer: the clip's row in the table, the place of the class that was wrongly answered or wrongly held
-    absent, and the probability given to this wrong answer.
+    """One wrong decision: the clip's row in the table, the index of the class wrongly predicted or, for several labels,
+    wrongly predicted absent, and the probability of this decision.
     """
 
     row: int
@@ -121,15 +122,15 @@ class Mistake(NamedTuple):
 
 
 def mistakes_of(table: pd.DataFrame, classes: Sequence[str], limit: int = 8) -> list[Mistake]:
-    """Find the clips of one selection that are wrong with the highest probability of the wrong answer, a mistake each.
+    """Return the most confident mistakes in one selection, at most one per clip and `limit` in total.
 
-    With one label per clip the wrong answer is the class predicted. With several it is a single decision: a label held
-    present that is absent (its probability is the confidence), or the reverse (1 − its probability). The most confident
-    come first, `limit` at most; clips of equal confidence in the order of the table.
+    With one label per clip the wrong decision is the predicted class. With several it concerns one label: predicted but
+    absent (its probability is the confidence), or present but not predicted (1 − its probability). Clips of equal
+    confidence keep the order of the table.
     """
     outcomes = Outcomes.of(table, classes)
     decision, wrong = outcomes.predictions, outcomes.predictions != outcomes.targets
-    if not outcomes.label_kind.is_multi:  # the class predicted is the one wrong decision of a clip
+    if not outcomes.label_kind.is_multi:  # the predicted class is the only wrong decision of a clip
         decision = decision[:, None] == np.arange(len(classes))
         wrong = decision & wrong[:, None]
     confidence = np.where(wrong, np.where(decision, outcomes.probabilities, 1 - outcomes.probabilities), -np.inf)
@@ -139,7 +140,7 @@ def mistakes_of(table: pd.DataFrame, classes: Sequence[str], limit: int = 8) -> 
 
 
 def mistakes_shown(run: Path, last: pd.DataFrame, classes: Sequence[str], show_faces: bool) -> list[dict[str, Any]]:
-    """Describe the mistakes of selection `last`, with the clips' key frames if faces may be on the page."""
+    """Describe the mistakes in selection `last`, with the clips' key frames if faces may be shown."""
     several, multi = last["dataset"].nunique() > 1, label_kind_of(last).is_multi
     shown = []
     for row, place, confidence in mistakes_of(last, classes):
@@ -161,7 +162,7 @@ def mistakes_shown(run: Path, last: pd.DataFrame, classes: Sequence[str], show_f
 
 
 def _key_frames(frames: np.ndarray, numbers: np.ndarray, apex: float) -> list[dict[str, Any]]:
-    # Where no apex is annotated within the clip, the frame in the middle stands between first and last.
+    # Without an annotated apex within the clip, the second frame is the middle one.
     distance = np.abs(numbers - apex)
     at_apex = np.isfinite(apex) and distance[1] <= min(distance[0], distance[2])
     names = ("first", "near the apex" if at_apex else "middle", "last")
@@ -172,22 +173,22 @@ def _key_frames(frames: np.ndarray, numbers: np.ndarray, apex: float) -> list[di
 
 
 def clip_name(key: Mapping[str, Any] | pd.Series, several: bool) -> str:
-    """Name a clip for readers: 'subject / clip @ onset', the dataset before it where the run has several."""
+    """Name a clip for readers: 'subject / clip @ onset', preceded by the dataset if the run has several."""
     name = f"{key['subject']} / {key['clip']} @ {key['onset']}"
     return f"{key['dataset']} / {name}" if several else name
 
 
 FEWEST, MOST, MOST_JOINED = 4, 1000, 60
-"""Clips: below, there is nothing to see; of more, as many are drawn, evenly spread; of more, lines to the mean of a
-subject hide everything."""
+"""Numbers of clips: fewer than `FEWEST` are not drawn; of more than `MOST`, that many are drawn, evenly spread; above
+`MOST_JOINED`, lines to each subject's mean would hide everything."""
 
 
 def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
-    """Draw the clips of a single-label run in a plane, by class and by subject; nothing where clips are not compared.
+    """Draw the clips of a single-label run in a plane, by class and by subject; {} if clips are not compared.
 
-    `title` of what is compared, the number of clips `n` and `of` how many, the drawings `by_class` and `by_subject`,
-    whether the latter has `ellipses`, the `legend` of the first, the shares of the `variance` that the plane's axes
-    have, and the silhouettes `of_class` and `of_subject` (None where they are not defined).
+    Returns the `title` of what is compared, the number `n` of clips drawn `of` all, the drawings `by_class`, with its
+    `legend`, and `by_subject`, `ellipses` if the latter has them, the shares of the `variance` along the two axes, and
+    the silhouettes `of_class` and `of_subject` (None if undefined).
     """
     extra = next((extra for extra in outputs.extras if extra.kind == "vector"), None)
     if extra is None or len(outputs["clip"]) < FEWEST:
@@ -197,7 +198,7 @@ def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
 
     rows = np.unique(np.linspace(0, len(outputs["clip"]) - 1, MOST).round().astype(np.int64))
     distances = pairwise.nan_euclidean_distances(outputs[extra.name][rows].astype(np.float64))
-    if not np.isfinite(distances).all() or not distances.any():  # none in common, or all the same
+    if not np.isfinite(distances).all() or not distances.any():  # no comparison in common, or all equal
         return {}
     squares = -np.square(distances) / 2
     model = KernelPCA(2, kernel="precomputed", eigen_solver="dense")

@@ -1,4 +1,4 @@
-"""The report's sections on what a recogniser keeps of each clip, drawn by kind: pictures, curves and numbers."""
+"""The report's sections on a recogniser's extras for each clip, drawn by kind: images, curves and scalars."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -31,12 +31,12 @@ Qualities = Mapping[str, Mapping[str, np.ndarray]]
 def sections_shown(
     outputs: Outputs, classes: Sequence[str], show_faces: bool, label_kind: LabelKind = LabelKind.SINGLE
 ) -> list[dict[str, Any]]:
-    """Describe a section for each heading that the recogniser's extras name; none where it keeps nothing.
+    """Describe one section for each heading among the recogniser's extras.
 
-    Each has `id`, `heading`, `note`; `curves`, each with `title`, `standardised`, `rises` and a panel for each class;
-    `numbers`, their `titles`, their `format` and a row for each class, with the `n` of its clips that have them;
-    `qualities`, tables of `quality_table`; and of images `has_images`, and the `gallery` of some clips, without faces
-    only of maps that are drawn over them.
+    Each has `id`, `heading` and `note`; `curves`, each with `title`, `standardised`, `rises` and a panel per class;
+    `numbers`, with `titles`, `format` and a row per class, which counts in `n` the clips that have them; `qualities`,
+    tables of `quality_table`; and `has_images`, with a `gallery` of some clips: without faces, only of maps, which are
+    otherwise drawn over faces.
     """
     values = {name: qualities(outputs, name) for name in references(outputs.extras)}
     of_image = {key: each for one in values.values() for key, each in one.items()}
@@ -62,14 +62,14 @@ def sections_shown(
 def class_curves(
     outputs: Outputs, extra: Extra, rows: Sequence[int] | np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the places in 0..1 and the values of the curves of some clips, as they are to be drawn."""
+    """Return places in 0..1 and values of the curves of some clips, as they are drawn."""
     curves = [np.asarray(outputs[extra.name][row], np.float64) for row in rows]
     places = [curve_positions(outputs["frames"][row], len(curve)) for row, curve in zip(rows, curves, strict=True)]
     return places, [standardised(curve) for curve in curves] if extra.standardised else curves
 
 
 def curve_shown(outputs: Outputs, extra: Extra, classes: Sequence[str], label_kind: LabelKind) -> dict[str, Any]:
-    """Draw a curve, a panel for each class that has clips: their mean, and the first of them by key."""
+    """Draw a curve in one panel for each class that has clips: their mean, and the first clips by key."""
     panels: list[dict[str, Any]] = []
     for name in classes:
         rows = known_rows(outputs, extra, rows_of(outputs["target"], name, label_kind))
@@ -103,7 +103,7 @@ def _numbers(
     rows = {name: rows_of(outputs["target"], name, label_kind) for name in classes}
     everyone = np.arange(len(outputs["clip"]))
     of_class = {name: own for name, own in rows.items() if len(own)} | {"": everyone}
-    # A clip may lack them: classical recognisers make heat maps of a few clips only.
+    # A clip may lack them: classical recognisers produce heat maps for only a few clips.
     known = [np.isfinite(outputs[extra.name].astype(np.float64)) for extra in extras]
     with_some = np.any(known, axis=0) if known else np.zeros(len(everyone), bool)
     table: list[dict[str, Any]] = []
@@ -122,7 +122,7 @@ def gallery(
     show_faces: bool,
     label_kind: LabelKind,
 ) -> list[dict[str, Any]]:
-    """Return the images of `images_shown` as data URIs, with their `values` of `extra_scores.qualities`."""
+    """Return the images of `images_shown` as data URIs, with their `values` from `extra_scores.qualities`."""
     return [
         {
             "class": str(outputs["target"][row]),
@@ -143,23 +143,23 @@ def gallery(
 def images_shown(
     outputs: Outputs, extras: Sequence[Extra], classes: Sequence[str], show_faces: bool, label_kind: LabelKind
 ) -> Iterator[tuple[int, str, list[tuple[Extra, np.ndarray]]]]:
-    """Yield the rows, the names and the images of the first clips, by their keys, of every class that has some."""
+    """Yield row, name and images of the first clips, by key, of every class, if they have images."""
     several = len(np.unique(outputs["dataset"])) > 1
     rows = [int(row) for name in classes for row in rows_of(outputs["target"], name, label_kind)[:IMAGES_PER_CLASS]]
-    for row in dict.fromkeys(rows):  # a clip of several labels once
+    for row in dict.fromkeys(rows):  # a clip with several labels only once
         if images := images_of(outputs, extras, row, show_faces):
             yield row, clip_name({part: outputs[part][row] for part in KEY}, several), images
 
 
 def images_of(outputs: Outputs, extras: Sequence[Extra], row: int, show_faces: bool) -> list[tuple[Extra, np.ndarray]]:
-    """Return the images of a clip as they are to be drawn: on one scale over all folds, and none twice or unknown.
+    """Return the images of a clip as they are drawn: on one scale over all folds, without duplicates and unknown ones.
 
-    A map that is drawn over a face is in colours: without it where no face may be seen. Other images are left out then.
+    If no face may be shown, only maps drawn over faces remain, in colour and without the face.
     """
     found = []
     for extra in (extra for extra in extras if show_faces or extra.over_face):
         image = outputs[extra.name][outputs["fold"][row] if extra.of == "training" else row]
-        # Shown already where it is the reference in every clip.
+        # An image that equals its reference in every clip is already shown.
         if extra.reference in outputs.arrays and same(outputs.of(extra), outputs[extra.reference]):
             continue
         if extra.neutral is not None and extra.scale:

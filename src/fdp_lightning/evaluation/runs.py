@@ -1,6 +1,6 @@
-"""A finished run, read from its folder: predictions.csv is the truth, and metrics.json has to agree with it.
+"""A finished run, read from its folder: predictions.csv is the truth, and metrics.json must agree with it.
 
-Of several seeds of one variant mean ± standard deviation of the pooled scores are given, never of folds.
+Several seeds of one variant are summarised by mean ± standard deviation of their pooled scores, never of folds.
 """
 
 import math
@@ -23,10 +23,10 @@ from fdp_lightning.foreign import read_json, read_yaml, require_plain, require_p
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
 TOLERANCE = 1e-9
-"""Allowed between a score of metrics.json and that of predictions.csv: floating-point differences of sums."""
+"""Largest difference allowed between scores of metrics.json and predictions.csv: floating-point differences."""
 
 FIT = "fit.json"
-"""The file that marks the folder of a model trained on all subjects: nothing in it was tested, so it is no run."""
+"""File that marks the folder of a model trained on all subjects: not a run, because nothing in it was tested."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Run:
 
     folder: Path
     metrics: Mapping[str, Any] = field(repr=False)
-    """The content of metrics.json, with the scores that the predictions give: files of earlier versions lack some."""
+    """Content of metrics.json, with scores computed from the predictions: files of earlier versions lack some."""
     classes: tuple[str, ...]
     parts: Mapping[str, pd.DataFrame] = field(repr=False)
     """Selection → its predictions."""
@@ -70,7 +70,7 @@ class Run:
 
     @property
     def untrained_baselines(self) -> dict[str, dict[str, Any]]:
-        """The scores of the baselines that have seen nothing but the class counts."""
+        """Scores of the baselines that know only the class counts."""
         return dict(self.metrics["floors"])
 
     @cached_property
@@ -79,23 +79,23 @@ class Run:
 
     @cached_property
     def signs(self) -> list[Sign]:
-        """Signs that the run did not learn, found anew in its files: metrics.json may be older than these rules."""
+        """Signs that the run did not learn, found again in its files: metrics.json may be older than these rules."""
         last = self.metrics["selections"]["last"]
         return learning_signs(self.parts["last"], self.classes, last, self.untrained_baselines, self.trainings)
 
 
 def read_run(folder: Path) -> Run:
-    """Read a finished run's folder strictly.
+    """Read the folder of a finished run strictly.
 
-    UserError if the run is not finished; a file is damaged; a clip is doubled, or missing in one selection; or
-    metrics.json has other scores than predictions.csv gives.
+    UserError if the run is not finished; a file is damaged; a clip is duplicated, or missing in one selection; or the
+    scores of metrics.json do not follow from predictions.csv.
     """
     require_plain_run(folder)
     metrics = _read_metrics(folder)
     table, classes = read_predictions(folder / "predictions.csv")
     again = f"Pool the folds again: task=report run={folder}"
     if (seeds := table["seed"].nunique()) > 1:
-        raise UserError(f"{folder / 'predictions.csv'}: rows of {seeds} seeds; one run is one seed. {again}")
+        raise UserError(f"{folder / 'predictions.csv'}: rows of {seeds} seeds; a run has one seed. {again}")
     parts = {name: table[table["selection"] == name].reset_index(drop=True) for name in SELECTIONS}
     parts = {name: part for name, part in parts.items() if len(part)}
     if "last" not in parts:
@@ -110,7 +110,7 @@ def read_run(folder: Path) -> Run:
 
 
 def require_plain_run(folder: Path) -> None:
-    """Raise UserError for a run folder in which a file that is read is a link, a pipe or a device."""
+    """Raise UserError if a file that is read from a run folder is a link, a pipe or a device."""
     for path in folder.iterdir():
         if path.suffix in (".json", ".yaml", ".csv"):
             require_plain(path)
@@ -120,9 +120,9 @@ def require_plain_run(folder: Path) -> None:
 
 
 def find_runs(place: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
-    """Yield the run folders at or below a folder, finished or not, sorted; nothing is looked for inside a run.
+    """Yield the run folders at or below a folder, finished or not, sorted; runs inside a run are not searched for.
 
-    Links below it are followed, but for those that lead back to the folders `above`, which this one lies in.
+    Links are followed, except those that lead back to one of the parent folders `above`.
     """
     if (resolved := place.resolve()) in above:
         return
@@ -150,11 +150,11 @@ _KINDS: Mapping[str, Any] = {
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
     path = folder / "metrics.json"
-    again = f"Make it again: task=report run={folder}"
+    again = f"Write it again: task=report run={folder}"
     if not path.is_file():
         raise UserError(
-            f"{folder}: no pooled scores (metrics.json) in this run folder. Finish the run by the command that began "
-            f"it; if all its folds are there: task=report run={folder}"
+            f"{folder}: no pooled scores (metrics.json) in this run folder. Finish the run with the command that "
+            f"started it or, if all its folds are finished: task=report run={folder}"
         )
     try:
         content = read_json(path)
@@ -162,7 +162,7 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
         raise UserError(f"{error}. {again}") from error
     known = content if isinstance(content, dict) else {}
     wrong = [name for name, kind in _KINDS.items() if not isinstance(known.get(name), kind)]
-    steps = known.get("steps")  # of a fold; the fewest and the most where folds differ
+    steps = known.get("steps")  # per fold; the fewest and the most if folds differ
     if isinstance(steps, list) and [type(number) for number in steps] != [int, int]:
         wrong.append("steps")
     if wrong or not all(isinstance(row, dict) for row in known["selections"].values()):
@@ -171,9 +171,9 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def _computed(folder: Path, written: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """Score the predictions again, and refuse a metrics.json of other numbers: half of them may be older.
+    """Score the predictions again, and refuse a metrics.json with other numbers: the files may differ in age.
 
-    What only the run's plan knows (clips left out, caveats) is taken as it stands.
+    Entries from the run's plan (clips left out, caveats) cannot be computed and are taken as written.
     """
     path, again = folder / "metrics.json", f"Pool the folds again: task=report run={folder}"
     last = table[table["selection"] == "last"]
@@ -184,19 +184,19 @@ def _computed(folder: Path, written: Mapping[str, Any], table: pd.DataFrame, cla
             of_baselines = baselines.read_baselines(folder / baselines.FILE)
             computed["baselines"] = baselines.score_baselines(of_baselines, last, classes)
     except (TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path} is not as it was written ({error!r}). {again}") from error
+        raise UserError(f"{path} was altered ({error!r}). {again}") from error
     if more := sorted(set(written["selections"]) - set(computed["selections"])):
-        raise UserError(f"{path} is not of predictions.csv (selections {', '.join(more)} are not there). {again}")
+        raise UserError(f"{path} does not match predictions.csv (no selections {', '.join(more)} there). {again}")
     for where, found, expected in differences(written, computed):
-        raise UserError(f"{path} is not of predictions.csv ({where} is {found}, they give {expected}). {again}")
+        raise UserError(f"{path} does not match predictions.csv ({where} is {found}, expected {expected}). {again}")
     return computed
 
 
 def differences(written: Any, computed: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield the place and the two values of all that differs by more than floating-point differences.
+    """Yield key and both values of every entry that differs by more than floating-point differences.
 
-    Both are plain data; entries that were not computed are not looked at. Scores of probabilities and of
-    single datasets may be missing: files of earlier versions lack them.
+    Both arguments are plain data; entries that were not computed are ignored. Scores of probabilities and of single
+    datasets may be missing: files of earlier versions lack them.
     """
     later = {"unit_auc", "datasets", *SCORE_NAMES} - DECISION_SCORES
     if isinstance(computed, Mapping) and isinstance(written, Mapping):
@@ -215,7 +215,7 @@ def differences(written: Any, computed: Any, where: str = "") -> Iterator[tuple[
 
 
 def _is_synthetic(folder: Path, protocol: str) -> bool:
-    """Return True if the run's clips are synthetic by its configuration or, without one, by the protocol's name."""
+    """Return True if the run's clips are synthetic according to its configuration or its protocol's name."""
     path = folder / "config.yaml"
     content = read_yaml(path) if path.exists() else {}
     data = content.get("data")
@@ -226,11 +226,11 @@ Spread = dict[str, dict[str, dict[str, float]]]
 
 
 def seed_scores(run: Path) -> dict[str, Any] | None:
-    """Score all seeds of a run's variant, `<variant>/seed-<s>`: the folders `seed-*` beside it, and itself.
+    """Score all seeds of a run's variant, `<variant>/seed-<s>`: this run and the folders `seed-*` next to it.
 
     `{"seeds": [0, 1, 2], "selections": {"last": {"uf1": {"mean": …, "sd": …}, …}, …}, "left_out": {"seed-3": why}}`, sd
-    with n − 1; None where fewer than two seeds are finished, sound and of the same protocol, classes, split and clips
-    as this run. What is left out is named, never averaged in. UserError if this run itself is not finished or damaged.
+    with n − 1; None if fewer than two seeds are finished, undamaged and share protocol, classes, split and clips with
+    this run. Seeds left out are named, never averaged in. UserError if this run itself is unfinished or damaged.
     """
     own = read_run(run)
     kept, left_out = [own], {}
@@ -242,11 +242,11 @@ def seed_scores(run: Path) -> dict[str, Any] | None:
             continue
         try:
             other = read_run(folder)
-        except (UserError, OSError) as error:  # OSError: another process is at work there
+        except (UserError, OSError) as error:  # OSError: another process may be working there
             left_out[folder.name] = str(error)
             continue
         same = [run.folder.name for run in kept if run.seed == other.seed]
-        if why := seeds_differ(own, other) or (f"seed {other.seed} again, as {same[0]}" if same else ""):
+        if why := seeds_differ(own, other) or (f"same seed as {same[0]}" if same else ""):
             left_out[folder.name] = why
         else:
             kept.append(other)
@@ -257,9 +257,9 @@ def seed_scores(run: Path) -> dict[str, Any] | None:
 
 
 def spread(runs: Sequence[Run]) -> Spread:
-    """Mean and standard deviation (n − 1) over at least two seeds of each score, of the selections all of them have."""
+    """Return mean and standard deviation (n − 1) of each score over two or more seeds, for selections all have."""
     if len(runs) < 2:
-        raise ValueError("a standard deviation needs two seeds")
+        raise ValueError("a standard deviation needs at least two seeds")
     result: Spread = {}
     for selection in [name for name in SELECTIONS if all(name in run.parts for run in runs)]:
         each = [run.scores(selection) for run in runs]
@@ -271,8 +271,8 @@ def spread(runs: Sequence[Run]) -> Spread:
 
 
 def seeds_differ(a: Run, b: Run) -> str:
-    """Say why two runs cannot be seeds of one variant; '' where they can."""
+    """Return why two runs cannot be seeds of one variant; '' if they can."""
     for what in ("protocol", "classes", "split"):
         if getattr(a, what) != getattr(b, what):
-            return f"of another {what}" if what != "classes" else "with other classes"
-    return f"over other clips ({why})" if (why := clip_difference(a.parts["last"], b.parts["last"])) else ""
+            return f"different {what}"
+    return f"different clips: {why}" if (why := clip_difference(a.parts["last"], b.parts["last"])) else ""

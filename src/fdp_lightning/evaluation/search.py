@@ -1,13 +1,13 @@
-"""Scores of a search over hyper-parameters: inner scores, by which it chooses, and the nested score, its worth.
+"""Scores of a search over hyper-parameters: inner scores, by which it chooses, and the nested score of the result.
 
-An *inner* score is of the clips of a fold's inner validation subjects (`inner.csv`, selection `last`). No function that
-scores or chooses here takes a test prediction, so that none can decide anything.
+An *inner* score is computed on a fold's inner validation subjects (`inner.csv`, selection `last`). The functions that
+score or choose trials take no test predictions, so these cannot influence the choice.
 
-The inner validation subjects of one fold are under test in another. The test score of the trial that is best over all
-folds is therefore optimistic. The nested score is not: each fold takes the trial that is best on its own inner clips,
-and its held-out subject had no part in that choice (Varma & Simon, "Bias in error estimation when using
-cross-validation for model selection", BMC Bioinformatics 7:91, 2006; that the inner part is one draw of subjects, not a
-second cross-validation, is ours).
+The inner validation subjects of one fold are test subjects of another, so the test score of the trial that is best over
+all folds is optimistic. The nested score is not: each fold takes the trial that is best on its own inner clips, a
+choice in which its held-out subject has no part (Varma & Simon, "Bias in error estimation when using cross-validation
+for model selection", BMC Bioinformatics 7:91, 2006; using one draw of inner subjects instead of a second
+cross-validation is our choice).
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,14 @@ from fdp_lightning.labels import OWNER, LabelKind
 
 INNER = "inner/"
 LOG_LOSS = "log_loss"
-"""Mean of −log of the probability of the target (multi-label: mean over units, too). The one score that is better
-lower. Unlike a training's own emotion loss it is the same function in every trial, whatever the loss is made of."""
+"""Mean of −log of the target's probability (multi-label: also over units). The only score of which lower is better.
+Unlike the emotion loss of a training, it is the same function in every trial."""
 
 _SMALLEST = float(np.finfo(np.float64).eps)
 
 
 def check_objective(objective: str, label_kind: LabelKind) -> str:
-    """Return the score that an objective names, inner/uf1 → uf1; UserError for one of the test, for instance."""
+    """Return the score that an objective names, inner/uf1 → uf1; UserError for others, such as test scores."""
     scores = [*score_functions(label_kind), LOG_LOSS]
     side, _, score = objective.rpartition("/")
     if f"{side}/" == INNER and score in scores:
@@ -38,8 +38,8 @@ def check_objective(objective: str, label_kind: LabelKind) -> str:
     expected = ", ".join(INNER + name for name in scores)
     if side and f"{side}/" != INNER:
         raise UserError(
-            f"tune.objective is '{objective}'. A search never sees a score of the subjects under test (last, oracle, "
-            f"test): what is chosen by them cannot be measured by them. Expected one of {expected}"
+            f"tune.objective is '{objective}'. A search never sees scores of the test subjects (last, oracle, test): "
+            f"what is chosen by them cannot be measured by them. Expected one of {expected}"
         )
     raise UserError(f"tune.objective is '{objective}'; expected one of {expected}")
 
@@ -49,9 +49,9 @@ def is_better_lower(score: str) -> bool:
 
 
 def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> float:
-    """Compute a score of `check_objective` pooled over inner validation clips, of selection `last` of `inner.csv`.
+    """Compute a score of `check_objective` over pooled inner validation clips: selection `last` of `inner.csv`.
 
-    A clip counts once for each fold that holds it out so.
+    A clip counts once for each fold that has its subject as an inner validation subject.
     """
     last = _last(inner)
     if score == LOG_LOSS:
@@ -60,9 +60,9 @@ def inner_score(inner: pd.DataFrame, classes: Sequence[str], score: str) -> floa
 
 
 def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> list[float] | None:
-    """Compute the 95 % interval of `inner_score` over subjects, None where none can be given.
+    """Compute the 95 % interval of `inner_score` over subjects; None if it cannot be estimated.
 
-    It holds for these trained networks and new subjects; of the choice of the best among trials it knows nothing.
+    It applies to these trained networks on new subjects and does not account for choosing the best of several trials.
     """
     last = _last(inner)
     if score != LOG_LOSS:
@@ -72,7 +72,7 @@ def inner_interval(inner: pd.DataFrame, classes: Sequence[str], score: str) -> l
 
 
 def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str) -> int:
-    """Choose the trial that is best by its rows of `inner.csv`; among equals by log loss, then the first."""
+    """Choose the trial with the best rows of `inner.csv`; ties are broken by log loss, then by number."""
 
     def rank(number: int) -> tuple[float, float, int]:
         value = inner_score(inner[number], classes, score)
@@ -85,7 +85,7 @@ def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str
 def nested_choice(
     inner: Mapping[str, Mapping[int, pd.DataFrame]], classes: Sequence[str], score: str
 ) -> dict[str, int]:
-    """Choose for each fold the trial that is best by its rows of `inner.csv` alone; ValueError where there is none."""
+    """Choose for each fold the trial that is best on this fold's `inner.csv`; ValueError for a fold without trials."""
     if bare := [fold for fold, trials in inner.items() if not trials]:
         raise ValueError(f"no trial finished the folds {', '.join(bare)}")
     return {fold: choose(trials, classes, score) for fold, trials in inner.items()}
@@ -101,7 +101,7 @@ def _last(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _losses(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """−log of the probability of what is true, of each clip, shape (n,)."""
+    """Return −log of the target's probability for each clip, shape (n,)."""
     outcomes = Outcomes.of(table, classes)
     of_truth, targets = outcomes.probabilities, outcomes.targets
     if outcomes.label_kind.is_multi:

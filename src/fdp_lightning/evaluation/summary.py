@@ -1,4 +1,4 @@
-"""metrics.json: every score of a run from its pooled predictions, beside the baselines (chance, majority)."""
+"""metrics.json: every score of a run's pooled predictions, and of the baselines (chance, majority)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,23 +26,23 @@ def summarise(
     split: str = "loso",
     caveats: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Score pooled predictions of `pool`; the result is metrics.json: plain Python values only, no NaN.
+    """Score the predictions of `pool`; the result is the content of metrics.json: plain Python values only, no NaN.
 
-    Every score of a selection is of all its clips together; no fold has a score. Of a multi-label table `confusion`,
-    `f1` and `unit_auc` hold an entry per unit (`unit_auc` only of units that some clips show and some do not).
-    `optimism_gap` is oracle − last, or empty. `datasets` has the selections of each dataset's clips alone, over all
-    classes of the protocol; it is absent where there is one dataset. ValueError where there is no `last`, or the
-    selections cover different clips.
+    Every score is computed over all clips of a selection together; no fold has a score. For a multi-label table,
+    `confusion`, `f1` and `unit_auc` have an entry per unit (`unit_auc` only for units that some clips show and some do
+    not). `optimism_gap` is oracle − last, or empty. `datasets` scores the clips of each dataset separately, over all
+    classes of the protocol; it is absent if there is only one. ValueError if there is no `last`, or the selections
+    cover different clips.
 
     Args:
-        predictions: with `last`, usually `oracle`, and `inner` if the run chose epochs so.
+        predictions: pooled predictions with selection `last`, usually `oracle`, and `inner` if the run has it.
         classes: the protocol's classes, in order.
-        protocol_name: as in the configuration.
+        protocol_name: name of the protocol in the configuration.
         skipped_folds: subjects without clips under the protocol.
-        untested: subjects that trained and were never held out: no score counts their clips.
-        left_out: the setting that left clips out of the run → these clips, 'subject/clip'.
-        split: how the clips were shared out to folds: loso, kfold, lodo or fixed.
-        caveats: a sentence on each setting that makes the scores not comparable with others.
+        untested: subjects that were trained on and never held out: no score counts their clips.
+        left_out: setting that left clips out of the run → these clips, 'subject/clip'.
+        split: kind of split into folds: loso, kfold, lodo or fixed.
+        caveats: a sentence on each setting that makes the scores incomparable with others.
     """
     parts = {name: predictions[predictions["selection"] == name] for name in SELECTIONS}
     parts = {name: part for name, part in parts.items() if len(part)}
@@ -85,19 +85,19 @@ def _of_dataset(parts: Mapping[str, pd.DataFrame], dataset: str, classes: Sequen
 
 
 def write_metrics(path: Path | str, metrics: dict[str, Any]) -> None:
-    """Write metrics.json atomically; a NaN or an infinity, which standard JSON lacks, is an error."""
+    """Write metrics.json atomically; ValueError for NaN and infinity, which standard JSON lacks."""
     write_atomic(path, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def untrained_baselines(matrix: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, dict[str, Any]]:
-    """Score the predictors that know only the counts of a confusion matrix, (C, C) or (K, 2, 2), of all clips."""
+    """Score the predictors that know only the class counts in a confusion matrix of all clips, (C, C) or (K, 2, 2)."""
     if label_kind.is_multi:
         return unit_baselines(unit_support(matrix), int(matrix[0].sum()), classes)
     return class_baselines(support(matrix), classes)
 
 
 def class_baselines(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Score the most frequent class, the first among equals, and uniform guessing, given the classes' clips, (C,)."""
+    """Score the most frequent class (the first of a tie) and uniform guessing, given the clips per class, (C,)."""
     majority = int(np.argmax(clips))
     constant = np.zeros((len(classes), len(classes)), dtype=np.int64)
     constant[:, majority] = clips
@@ -105,11 +105,11 @@ def class_baselines(clips: np.ndarray, classes: Sequence[str]) -> dict[str, dict
 
 
 def chance(clips: np.ndarray) -> dict[str, float]:
-    """Compute the expected scores of guessing each of the C classes with probability 1/C, from their clips, shape (C,).
+    """Compute the expected scores of guessing each of C classes with probability 1/C, from the clips per class, (C,).
 
-    Exact, no sampling: for a class with n of N clips, TP ~ Binomial(n, 1/C) and FP ~ Binomial(N − n, 1/C) are
-    independent and F1 = 2 TP / (TP + FP + n), so that E[F1] is a finite double sum; the expectation of the
-    mean over classes is the mean of the expectations. Recall and accuracy have expectation 1/C. (Ours.)
+    Exact, without sampling: for a class with n of N clips, TP ~ Binomial(n, 1/C) and FP ~ Binomial(N − n, 1/C) are
+    independent and F1 = 2 TP / (TP + FP + n), so E[F1] is a finite double sum; the expectation of the
+    mean over classes is the mean of the expectations. Recall and accuracy have expectation 1/C. (Our derivation.)
     """
     clips = np.asarray(clips)
     guess, total = 1 / len(clips), int(clips.sum())
@@ -125,15 +125,15 @@ def chance(clips: np.ndarray) -> dict[str, float]:
 def unit_baselines(shown: np.ndarray, total: int, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Score three predictors of action units that know only how many clips of the `total` show each unit, shape (K,).
 
-    `constant` answers that every clip shows every unit, the baseline of the literature on action units; `majority`
-    gives each unit the answer that more clips have, not shown among equals; `chance` predicts each unit with
-    probability 1/2, in exact expectation as in `chance` (ours).
+    `constant` predicts every unit for every clip, the baseline in the literature on action units; `majority` predicts
+    the more frequent label of each unit, not shown if tied; `chance` predicts each unit with probability 1/2, scored by
+    its exact expectation as in the function `chance` (our derivation).
     """
     shown = np.asarray(shown, dtype=np.int64)
     found: dict[str, dict[str, Any]] = {}
-    for name, answer in (("constant", np.ones_like(shown)), ("majority", (shown > total / 2).astype(np.int64))):
-        matrices = np.zeros((len(shown), 2, 2), dtype=np.int64)  # one answer per unit, whatever the clip
-        matrices[np.arange(len(shown)), :, answer] = np.stack([total - shown, shown], axis=1)
+    for name, decision in (("constant", np.ones_like(shown)), ("majority", (shown > total / 2).astype(np.int64))):
+        matrices = np.zeros((len(shown), 2, 2), dtype=np.int64)  # one decision per unit, for all clips
+        matrices[np.arange(len(shown)), :, decision] = np.stack([total - shown, shown], axis=1)
         of_unit = dict(zip(classes, unit_f1(matrices).tolist(), strict=True))
         found[name] = {**_scores(matrices, LabelKind.MULTI), "f1": of_unit}
     expected = [_expected_f1(int(n), total, 0.5) for n in shown]
@@ -150,16 +150,16 @@ def _expected_f1(clips: int, total: int, guess: float) -> float:
 
 
 def _binomial(n: int, p: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return numbers of successes of n, and their probabilities; without those too rare to change a sum of doubles."""
+    """Return numbers of successes in n trials and their probabilities, omitting those too small to change a sum."""
     k = np.arange(n + 1)
     ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
     probabilities = np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p))
-    counted = probabilities > 1e-25  # of 100 000 clips some thousands, whose pairs fit into memory
+    counted = probabilities > 1e-25  # some thousands for 100 000 clips, whose pairs fit into memory
     return k[counted], probabilities[counted]
 
 
 def scored(outcomes: Outcomes) -> dict[str, Any]:
-    """Return the scores of one selection with their intervals and counts, as metrics.json has them."""
+    """Return the scores of one selection with intervals and counts, as stored in metrics.json."""
     scores: dict[str, Any] = {**outcomes.scores()}
     counts = outcomes.total.tolist()
     if outcomes.label_kind.is_multi:

@@ -20,17 +20,17 @@ _NAMED_AT_MOST = 8
 
 
 def ruled_table(title: str) -> Table:
-    """Return an empty table that narrow terminals have room for: no vertical lines. Its title is text, not markup."""
+    """Return an empty table without vertical lines, to fit narrow terminals; its title is text, not markup."""
     look: Any = {"box": HORIZONTALS, "pad_edge": False, "title_justify": "left", "caption_justify": "left"}
     return Table(title=Text(title, "italic"), **look)
 
 
 def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
-    """Lay metrics.json out: the headline, the other selections, the trained baselines, then chance and majority.
+    """Lay out metrics.json: the headline, the other selections, the trained baselines, then chance and majority.
 
-    `last` and `inner` stand with their interval, `oracle` with the gap. All scores are fractions of 1. The interval or
-    the gap stands below its score, so that the table fits 80 columns (hence no vertical lines). The datasets of a
-    composite follow, and of multi-label scores the action units, as `last` predicts them.
+    All scores are fractions of 1. Below each score of `last` and `inner` is its interval, below one of `oracle` the
+    gap: on one line they would not fit 80 columns. The datasets of a composite follow and, for multi-label scores, the
+    action units as `last` predicts them.
     """
     title = f"{metrics['protocol']}: {metrics['n_clips']} clips, {metrics['n_subjects']} subjects, pooled"
     if metrics["split"] != "loso":
@@ -40,7 +40,7 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     table = ruled_table(title)
     table.add_column("selection")
     label_kind = LabelKind.of_flag(metrics.get("multi_label", False))
-    scores = score_functions(label_kind)  # for those of probabilities there is no room in 80 columns
+    scores = score_functions(label_kind)  # 80 columns have no room for scores of probabilities
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
     selections, untrained = metrics["selections"], metrics["floors"]
@@ -68,29 +68,29 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
         table.add_row(Text(f"last, {name}").append(f"\n  {part['n_clips']} clips", "dim"), *cells)
     if label_kind.is_multi:
         _add_units(table, metrics)
-    if lines := _lacking(metrics):
+    if lines := _caption_lines(metrics):
         table.caption = Text("\n".join(lines))
     return table
 
 
 def learning_note(signs: Sequence[Sign]) -> Text:
-    """Lay out the signs that a run did not learn, for below its scores; decisive ones in bold."""
+    """Lay out the signs that a run did not learn, to be printed below its scores; decisive ones are bold."""
     learned = has_learned(signs)
-    note = Text("To be read with these scores:" if learned else "Not learned?", "yellow" if learned else "bold yellow")
+    note = Text("Notes on these scores:" if learned else "Not learned?", "yellow" if learned else "bold yellow")
     for sign in signs:
         note.append(f"\n  {sign.detail}", "bold yellow" if sign.decisive else "not bold yellow")
     return note if learned else note.append(f"\n  {WHAT_TO_TRY}", "not bold yellow")
 
 
 def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
-    """Add one row per action unit: clips, share of right decisions, F1 with its interval, and the constant baseline."""
+    """Add one row per action unit: clips, accuracy, F1 with its interval, and the F1 of the constant baseline."""
     table.add_section()
     last, constant = metrics["selections"]["last"], metrics["floors"]["constant"]["f1"]
     table.add_row(Text("unit (clips), last", "bold"), "accuracy", "F1, 95 % interval, constant", end_section=True)
     for name, matrix in last["confusion"].items():
         counts = np.asarray(matrix)
-        beside = f"  {interval(last['ci95']['f1'][name])}  {constant[name]:.3f}"
-        f1 = Text(f"{last['f1'][name]:.3f}").append(beside, "dim")
+        details = f"  {interval(last['ci95']['f1'][name])}  {constant[name]:.3f}"
+        f1 = Text(f"{last['f1'][name]:.3f}").append(details, "dim")
         table.add_row(Text(f"{name} ({support(counts)[1]})"), f"{float(accuracy(counts)):.3f}", f1)
 
 
@@ -98,21 +98,21 @@ def in_order(selections: Collection[str], headline: str) -> list[str]:
     return sorted(selections, key=lambda name: (name != headline, SELECTIONS.index(name)))
 
 
-def _lacking(metrics: Mapping[str, Any]) -> list[str]:
-    """Return a line on each trained baseline, and on each kind of subject or clip that no score counts."""
-    lines = [_beside(name, row) for name, row in metrics.get("baselines", {}).items()]
+def _caption_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a line for each trained baseline, each kind of subject or clip that no score counts, and each caveat."""
+    lines = [_baseline_line(name, row) for name, row in metrics.get("baselines", {}).items()]
     if metrics["skipped_folds"]:
-        lines.append("folds without clips, skipped: " + ", ".join(metrics["skipped_folds"]))
+        lines.append("skipped folds, without clips: " + ", ".join(metrics["skipped_folds"]))
     if metrics["untested"]:
-        lines.append("subjects that train and are not tested: " + ", ".join(metrics["untested"]))
+        lines.append("subjects used for training only: " + ", ".join(metrics["untested"]))
     for why, clips in metrics["left_out"].items():
         more = ["…"] if len(clips) > _NAMED_AT_MOST else []
         lines.append(f"clips left out ({why}): {len(clips)}, {', '.join([*clips[:_NAMED_AT_MOST], *more])}")
     return [*lines, *(f"caveat: {caveat}" for caveat in metrics["caveats"])]
 
 
-def _beside(name: str, row: Mapping[str, Any]) -> str:
-    """Describe the difference between `last` and a trained baseline with its 95 % interval, by the score that ranks."""
+def _baseline_line(name: str, row: Mapping[str, Any]) -> str:
+    """Describe the difference between `last` and a trained baseline in the ranking score, with its 95 % interval."""
     score = next(score for score in RANKED_BY if score in row["last_minus"])
     value, bounds, p = difference(**row["last_minus"][score])
     about = ", ".join(filter(None, (bounds.replace("none", "no interval"), p)))
@@ -120,19 +120,19 @@ def _beside(name: str, row: Mapping[str, Any]) -> str:
 
 
 def difference(value: float, ci95: Sequence[float] | None, p: float | None) -> tuple[str, str, str]:
-    """Return `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034` or nothing, of a `paired.Difference`."""
+    """Format an `intervals.Difference`: `+0.031`, `−0.010 to +0.072` or `none`, and `p 0.034` or ''."""
     shown, *bounds = (f"{number:+.3f}".replace("-", "−") for number in (value, *(ci95 or [])))
     of_p = "" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
     return shown, " to ".join(bounds) or "none", of_p
 
 
 def interval(bounds: list[float] | None) -> str:
-    """Return `0.412–0.538`, or `none` where the table is too small to give one."""
+    """Return `0.412–0.538`, or `none` if the table is too small for an interval."""
     return "none" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
 
 
 def seeds_table(seeds: Mapping[str, Any]) -> Table:
-    """Lay out what `seed_scores` returns for the terminal: mean ± standard deviation, at most 80 columns."""
+    """Lay out the result of `seed_scores`, mean ± standard deviation, in at most 80 columns."""
     selections = seeds["selections"]
     names = [name for name in selections["last"] if name in DECISION_SCORES]
     title = f"mean ± standard deviation over {len(seeds['seeds'])} seeds ({', '.join(map(str, seeds['seeds']))})"
@@ -146,5 +146,5 @@ def seeds_table(seeds: Mapping[str, Any]) -> Table:
             label = Text("oracle,\nnot comparable", "dim")
         table.add_row(label, *(f"{row[name]['mean']:.3f} ± {row[name]['sd']:.3f}" for name in names))
     if seeds["left_out"]:
-        table.caption = Text("\n".join(f"{name} is not in it: {why}" for name, why in seeds["left_out"].items()))
+        table.caption = Text("\n".join(f"{name} is not included: {why}" for name, why in seeds["left_out"].items()))
     return table

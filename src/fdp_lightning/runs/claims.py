@@ -1,7 +1,6 @@
 """Exclusive claims of one process or one kind of command: on a fold in training, a GPU, a run folder.
 
-They are file locks, so that runs need no knowledge of each other; the system frees a lock when its holder ends, in
-whatever way.
+They are file locks, so runs need not know of each other, and the system releases a lock however its holder ends.
 """
 
 import ctypes
@@ -36,8 +35,8 @@ def claim(path: Path) -> FileLock | None:
 def run_claim(run: Path, fingerprint: str) -> Iterator[None]:
     """Reserve a run folder for commands of one fingerprint while any of them works in it.
 
-    Commands of the same settings share it, each training other folds; with other settings it is a UserError. Leftovers
-    of killed commands are cleared.
+    Commands with the same settings share it, each training other folds; UserError if a command with other settings
+    works in it. Leftovers of killed commands are removed.
     """
     place = run / ".working"
     place.mkdir(parents=True, exist_ok=True)
@@ -48,8 +47,8 @@ def run_claim(run: Path, fingerprint: str) -> Iterator[None]:
                 held.release()
             elif (other := path.name.partition("-")[0]) != fingerprint:
                 raise UserError(
-                    f"another command works in {run}, with other settings, clips or source code (fingerprint {other}, "
-                    f"this one has {fingerprint}). Wait until it has ended, or give this one its own folder: run=…"
+                    f"another command is working in {run} with other settings, clips or source code (fingerprint "
+                    f"{other}, this one has {fingerprint}). Wait until it has ended, or choose another folder: run=…"
                 )
         own = place / f"{fingerprint}-{os.getpid()}-{secrets.token_hex(4)}.lock"
         lock = claim(own)
@@ -62,10 +61,10 @@ def run_claim(run: Path, fingerprint: str) -> Iterator[None]:
 
 
 class Gpus:
-    """GPUs of this machine, shared with all runs of this project on it, for `per_gpu` folds each at once.
+    """GPUs of this machine, shared with all its runs of this project, for up to `per_gpu` concurrent folds each.
 
-    `names` are the same for every process of the machine. The locks lie in `folder`, or in one for all users in the
-    system's temporary folder.
+    `names` must be the same in all processes on the machine. The locks are in `folder` or, by default, in a folder for
+    all users below the system's temporary folder.
     """
 
     def __init__(self, names: Sequence[str], per_gpu: int = 1, folder: Path | None = None) -> None:
@@ -93,7 +92,7 @@ class Gpus:
 
 @cache
 def gpu_names() -> list[str]:
-    """Return `visible_gpus` from a separate process, so that early checks need not wait for the workers' imports."""
+    """Return `visible_gpus` from a separate process, so that early checks need not wait for slow imports."""
     return in_fresh_process(visible_gpus)
 
 
@@ -123,5 +122,5 @@ def _shared_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / "fdp_lightning-gpus"
     if not folder.is_dir():
         folder.mkdir(exist_ok=True)
-        folder.chmod(0o1777)  # like /tmp: all users may lock, and none may remove another's file
+        folder.chmod(0o1777)  # like /tmp: all users may lock, but not remove files of others
     return folder

@@ -1,4 +1,4 @@
-"""Environment of a run, environment.json beside its configuration."""
+"""Environment of a run, stored in environment.json next to its configuration."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ _PACKAGES = (
 
 
 def environment() -> dict[str, str]:
-    """Return git revision, versions, machine and command as flat facts; `gpus` only if there are any."""
+    """Return git revision, versions, machine and command as a flat mapping; `gpus` only if there are any."""
     return {
         "command": command(),
         "git_revision": _git_revision(),
@@ -34,17 +34,17 @@ def command() -> str:
 
 
 def _git_revision() -> str:
-    """Return the git revision of the running source; 'not a checkout' for an installed wheel."""
+    """Return the git revision of the running source code; 'not a checkout' for an installed wheel."""
     source = Path(__file__).resolve()
-    of_this_file = ["ls-files", "--error-unmatch", source.name]  # fails in an environment within another repository
+    of_this_file = ["ls-files", "--error-unmatch", source.name]  # fails if installed inside another repository
     revision = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         for ask in (of_this_file, revision):
             git = ["git", "-C", str(source.parent), *ask]
-            answer = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            output = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "not a checkout"
-    return answer
+    return output
 
 
 def _processor() -> str:
@@ -57,7 +57,7 @@ def _processor() -> str:
 
 
 def _gpus() -> str:
-    """Return the GPUs that PyTorch sees, '2 × name', if it is loaded: every process that trained has loaded it."""
+    """Return the GPUs that PyTorch sees, '2 × name'; '' if it is not loaded, as it is after any training."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return ""

@@ -1,4 +1,4 @@
-"""The fingerprint of a run: everything determines its predictions, except what a table here lists, with the reason."""
+"""The fingerprint of a run: everything counts as determining predictions, except entries of the tables below."""
 
 import ast
 import hashlib
@@ -27,20 +27,20 @@ def _by_name(reasons: dict[str, str]) -> dict[str, str]:
 KEYS_LEFT_OUT = _by_name(
     {
         "which part of the run the command works on": "task fold",
-        "place": "runs run data.root data.store",
+        "paths": "runs run data.root data.store",
         "processes": "data.workers data.loader_workers loso.workers",
-        "how often a training can be resumed from": "loso.checkpoint_seconds",
+        "how often the state of a training is saved": "loso.checkpoint_seconds",
         "messages": "loso.quick_model",
         "reporting": "logger report data.show_faces model.name compare",
         "another task": "benchmark convert check_data tune fit export predict demo",
-        "acts on the clip table, which counts": "corrections data.name data.adapter",
-        "refuses clip tables, changes none": "protocol.expected protocol.source protocol.strict",
-        "acts on the clip table and on aligned frames, which count": "data.policy data.generate",
-        "acts on aligned frames, which count": "data.faces",
-        "the file's content counts where it is a file": "model.pretrained model.backbone.pretrained",
+        "affects the clip table, which counts": "corrections data.name data.adapter",
+        "rejects clip tables, changes none": "protocol.expected protocol.source protocol.strict",
+        "affects the clip table and the aligned frames, which count": "data.policy data.generate",
+        "affects the aligned frames, which count": "data.faces",
+        "if it names a file, the file's content counts": "model.pretrained model.backbone.pretrained",
     }
 )
-"""Keys of the configuration that do not count, with all below them, and the reason."""
+"""Keys of the configuration that do not count, including all keys below them → the reason."""
 
 FILES_LEFT_OUT = _by_name(
     {
@@ -52,25 +52,25 @@ FILES_LEFT_OUT = _by_name(
         "tasks/convert.py tasks/demo.py tasks/export.py tasks/predict.py tasks/prepare.py tasks/report.py "
         "tasks/tune.py measuring.py",
         "messages": "console/* engine/display.py errors.py",
-        "places, seals, scores": "runs/*",
-        "draws frames, which count": "data/synthetic/*",
-        "keeps frames, which count": "data/store/*",
+        "paths, seals, scores": "runs/*",
+        "generates frames, which count": "data/synthetic/*",
+        "stores frames, which count": "data/store/*",
         "aligns frames, which count": "data/faces/*",
-        "makes the clip table, which counts": "data/datasets/* data/annotations/action_units.py "
+        "builds the clip table, which counts": "data/datasets/* data/annotations/action_units.py "
         "data/annotations/corrections.py data/protocols/counts.py data/protocols/clip_tables.py",
-        "refuses datasets": "data/checks/*",
+        "rejects datasets": "data/checks/*",
         "finds frames, which count": "engine/ready_store.py",
         "ends runs": "interrupts.py",
         "ends processes": "with_parent.py",
         "the values count": "config.py",
-        "writes files whole": "files.py",
-        "refuses files": "foreign.py",
+        "writes files atomically": "files.py",
+        "rejects files": "foreign.py",
         "names": "__init__.py",
-        "another way in": "create.py",
+        "entry point for Python": "create.py",
         "imports early": "preloaded.py",
     }
 )
-"""Files of this package that do not count, as patterns, and the reason."""
+"""Patterns of files of this package that do not count → the reason."""
 
 
 def fingerprint(config: DictConfig, content: str) -> str:
@@ -85,7 +85,7 @@ def fingerprint(config: DictConfig, content: str) -> str:
 
 
 def content_of(store: Path, clips: pd.DataFrame) -> str:
-    """Return a digest of a protocol's clips and of their aligned frames in a verified clip store, wherever it lies."""
+    """Return a digest of a protocol's clips and their aligned frames in a verified clip store, whatever its path."""
     opened = open_index(store, verify=False)
     rows = opened.rows(clips)
     digest = hashlib.sha256(clips[[*KEY, "apex", "split", "target"]].to_csv(index=False).encode())
@@ -96,7 +96,7 @@ def content_of(store: Path, clips: pd.DataFrame) -> str:
 
 
 def decisive_entries(plain: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the entries of a configuration that count: dotted key and value, empty lists and mappings too."""
+    """Yield dotted key and value of each configuration entry that counts, including empty lists and mappings."""
     if where in KEYS_LEFT_OUT:
         return
     entries = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else None
@@ -135,7 +135,7 @@ def _source() -> str:
 
 
 def _start_weights(plain: Any) -> object:
-    """Return the checksum of the file of weights to start from, or the setting itself."""
+    """Return the checksum of the file with the initial weights, or the setting itself."""
     model = plain["model"]
     pretrained = model.get("pretrained", model.get("backbone", {}).get("pretrained"))
     is_file = isinstance(pretrained, str) and Path(pretrained).is_file()

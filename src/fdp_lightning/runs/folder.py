@@ -1,7 +1,7 @@
-"""Run folders, the configurations recorded in them, and what the trained model is called.
+"""Run folders, the configurations recorded in them, and the names of trained models.
 
-`runs/<experiment>/<variant>/seed-<s>/` depends on the command alone, so the same command finds its own folds. Changes
-that affect a result but not the path (an edited YAML or source file) show in the fingerprint; folds of another
+`runs/<experiment>/<variant>/seed-<s>/` depends only on the command, so the same command finds its own folds. Changes
+that affect results but not the path (an edited YAML or source file) change the fingerprint; folds with another
 fingerprint are moved aside (seal.py), never mixed in and never deleted.
 """
 
@@ -27,7 +27,7 @@ _NOT_IN_NAME = re.compile(
     r"hydra[./].*|(report|compare|tune|benchmark|fit|export|predict|demo)\..*|"
     r"loso\.(workers|checkpoint_seconds|quick_model))$"
 )
-_LONGEST_NAME, _MOST_BYTES = 120, 240  # of a variant's name, letters and bytes: file systems take 255 bytes
+_LONGEST_NAME, _MOST_BYTES = 120, 240  # characters and bytes of a variant's name: file systems allow 255 bytes
 
 
 def run_folder(config: DictConfig) -> Path:
@@ -41,9 +41,9 @@ def run_folder(config: DictConfig) -> Path:
 def folder_of(
     config: DictConfig, choices: Mapping[str, str | None], overrides: Iterable[str], search: str = ""
 ) -> Path:
-    """Return the run folder of a command, by its overrides and the options that Hydra chose of each group.
+    """Return the run folder of a command, from its overrides and the options that Hydra chose for each group.
 
-    `search` is the name of a search, if the folder is of one.
+    `search` is the name of a search, if the folder belongs to one.
     """
     experiment = experiment_name(config, choices)
     variant = variant_name(overrides)
@@ -55,22 +55,22 @@ def folder_of(
 
 
 def experiment_name(config: DictConfig, choices: Mapping[str, str | None] = MappingProxyType({})) -> str:
-    """Return the experiment of a command, or else its protocol, with the dataset if the protocol does not name it."""
+    """Return the experiment of a command or else its protocol, prefixed with the dataset unless this names it."""
     data, protocol = str(config.data.name), str(config.protocol.name)
     plain = protocol if f"{protocol}_".startswith(f"{data}_") else f"{data}_{protocol}"
     return choices.get("experiment") or plain
 
 
 def variant_name(overrides: Iterable[str]) -> str:
-    """Return the overrides that distinguish this run from its experiment, as one folder name."""
-    given = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)  # of a key given twice the last
-    # Without an experiment, dataset and protocol are the name of the folder above.
+    """Return the overrides that distinguish this run from its experiment, joined to a folder name."""
+    given = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)  # of a repeated key the last
+    # Without an experiment, dataset and protocol name the parent folder.
     left_out = () if "experiment" in given else ("data", "protocol")
     parts = [f"{key}-{value}" for key, value in given.items() if key not in left_out and not _NOT_IN_NAME.match(key)]
-    # No character that Hydra's command line would want quoted: the path is an argument of task=report.
+    # No character that needs quoting on Hydra's command line: the path is an argument of task=report.
     name = re.sub(r"[^\w.+-]", "_", "__".join(sorted(parts))) or "default"
     kept = name[:_LONGEST_NAME]
-    if len(kept.encode()) > _MOST_BYTES:  # a letter may have several
+    if len(kept.encode()) > _MOST_BYTES:  # a character may take several
         kept = kept.encode()[:_LONGEST_NAME].decode(errors="ignore")
     return name if kept == name else f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
@@ -78,21 +78,21 @@ def variant_name(overrides: Iterable[str]) -> str:
 def recorded_config(run: Path) -> DictConfig:
     """Read the recorded configuration of a run as data, without resolving or building anything.
 
-    UserError if it is missing, not a mapping of plain values, or lacks entries that a report needs; those that may be
-    null are null where an older version has not written them.
+    UserError if it is missing, not a mapping of plain values, or lacks entries that a report needs. Entries that may be
+    null become null if an older version did not write them.
     """
-    path = run / "config.yaml"
+    path, again = run / "config.yaml", "Repeat the run's command to write it again."
     try:
         content = read_yaml(path)
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: the run's command writes it") from error
-    for key, kinds in _READ.items():  # sections come before what is in them
+        raise UserError(f"{path} is missing. {again}") from error
+    for key, kinds in _READ.items():  # sections come before their entries
         section, _, name = key.rpartition(".")
         value = (content[section] if section else content).setdefault(name, None)
         if not isinstance(value, kinds):
-            raise UserError(f"{path}: {key} is {value!r:.80}; the file was altered. The run's command writes it again")
+            raise UserError(f"{path}: {key} is {value!r:.80}; the file was altered. {again}")
     if not all(isinstance(name, str) for name in content["protocol"]["classes"]):
-        raise UserError(f"{path}: names of protocol.classes are not text. The run's command writes it again")
+        raise UserError(f"{path}: protocol.classes holds names that are not text. {again}")
     return OmegaConf.create(content)
 
 
@@ -111,15 +111,15 @@ _MISSING: Any = object()
 
 
 def model_name(config: DictConfig) -> str:
-    """Return `fdp_tiny`, or `fdp_tiny with pooling=mean` if overrides or experiments changed the option's values.
+    """Return `fdp_tiny`, or `fdp_tiny with pooling=mean` if overrides or an experiment changed the option's values.
 
-    Only changes of the network, its losses and its training are named; the budget is reported beside the name.
+    Only changes to the network, its losses and its training are named; the budget is reported separately.
     """
     model: Any = OmegaConf.to_container(config.model, resolve=True)
     name = str(model.get("name", "unnamed"))
     try:
         plain = _plain(name)
-    except (HydraException, OmegaConfBaseException):  # a model of the user's own, named in no file of conf/model
+    except (HydraException, OmegaConfBaseException):  # a user's own model, without a file in conf/model
         return name
     changes = list(_changes(plain, model))
     if not changes:
@@ -135,7 +135,7 @@ def _plain(name: str) -> Mapping[str, Any]:
 
 
 def _changes(plain: Mapping[str, Any], model: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Yield `key=value` for each difference; for a part of another class only the class, without its options."""
+    """Yield `key=value` for each difference; for a component of another class only the class, without its options."""
     for key in dict.fromkeys([*plain, *model]):
         before, now = plain.get(key, _MISSING), model.get(key, _MISSING)
         name = f"{path}{key}"

@@ -26,7 +26,7 @@ from fdp_lightning.labels import KEY, SELECTIONS, LabelKind, owners_of
 from fdp_lightning.runs.seal import sealed
 
 EXPECTED = "expected.json"
-"""Written by `loso` before the first fold: the clips a pooled table must hold, and the clips and subjects left out."""
+"""Written by `loso` before the first fold: clips that the pooled table must contain; clips and subjects left out."""
 
 POOLED = ("predictions.csv", "metrics.json", "report.html")
 """Files that pooling writes, in this order; if the folds have baselines, also their table (baselines.FILE)."""
@@ -42,18 +42,18 @@ def headline(config: DictConfig) -> str:
     if name not in SELECTIONS:
         raise UserError(f"report.headline is '{name}'; expected one of {', '.join(SELECTIONS)}")
     if name == "inner" and not config.selection.inner_subjects:
-        raise UserError("report.headline=inner needs subjects to choose an epoch by: selection.inner_subjects=3, say")
+        raise UserError("report.headline=inner needs inner validation subjects: for example selection.inner_subjects=3")
     return name
 
 
 def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
     """Pool the finished folds of a run: write predictions.csv, metrics.json and report.html, and print the table.
 
-    Returns the content of metrics.json. UserError if a clip is missing or duplicated, or folds differ in their
-    settings, clips or source code.
+    Returns the content of metrics.json. UserError if a clip is missing or duplicated, or the folds differ in settings,
+    clips or source code.
     """
     headline(config)
-    remove_pooled(run)  # no old score may remain if pooling fails
+    remove_pooled(run)  # no old scores may remain if pooling fails
     plan = read_expected(run)
     folders = fold_folders(run)
     refuse_mixture(run, folders)
@@ -65,10 +65,10 @@ def pool_run(run: Path, config: DictConfig) -> dict[str, object]:
 
 
 def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
-    """Raise UserError for folds of different fingerprints, naming those of each, and the command to run."""
+    """Raise UserError for folds with different fingerprints; it lists the folds of each and the command to run."""
     by_fingerprint: dict[str, list[str]] = {}
     for folder in folders:
-        if mark := read_json(folder / "fold.json").get("fingerprint"):  # reading the fold names one without
+        if mark := read_json(folder / "fold.json").get("fingerprint"):  # `read_fold` reports a missing one
             by_fingerprint.setdefault(str(mark), []).append(folder.name)
     if len(by_fingerprint) < 2:
         return
@@ -76,14 +76,14 @@ def refuse_mixture(run: Path, folders: Sequence[Path]) -> None:
     parts = "\n  ".join(f"{mark}: {', '.join(names)}" for mark, names in rarest_last)
     command = read_json(run / "environment.json").get("command") or "the command of the run, with task=loso"
     raise UserError(
-        f"the folds in {run} were made with {len(by_fingerprint)} different settings, clips or source codes and cannot "
-        f"be pooled (fingerprint: folds):\n  {parts}\n  This command keeps the folds of its own settings and runs the "
-        f"others again: {command}"
+        f"the folds in {run} have {len(by_fingerprint)} different settings, clips or versions of the source "
+        f"code and cannot be pooled (fingerprint: folds):\n  {parts}\n  This command keeps the folds that match it and "
+        f"runs the others again: {command}"
     )
 
 
 def read_expected(run: Path) -> dict[str, Any]:
-    """Read the file of `write_expected`; UserError if it was altered."""
+    """Read expected.json; UserError if it was altered."""
     plan = foreign.read_json(run / EXPECTED)
     kinds: Mapping[str, Any] = {
         "clips": list, "split": str, "skipped_folds": list, "caveats": list, "untested": list, "left_out": dict,
@@ -98,7 +98,7 @@ def read_expected(run: Path) -> dict[str, Any]:
         or not all(isinstance(text, str) for listed in texts for text in listed)
         or not all(isinstance(clips, list) for clips in known.get("left_out", {}).values())
     ):
-        raise UserError(f"{run / EXPECTED} was altered. The run's command writes it again (task=loso)")
+        raise UserError(f"{run / EXPECTED} was altered. Repeat the run's command (task=loso) to write it again")
     return known
 
 
@@ -120,17 +120,17 @@ def pool_frames(
     model: Mapping[str, Any] = MappingProxyType({}),
     of_baselines: Sequence[pd.DataFrame] = (),
 ) -> dict[str, object]:
-    """Pool predictions into the files and the table of a run, and return the content of metrics.json.
+    """Pool predictions, write a run's files, print its table, and return the content of metrics.json.
 
-    A clip that is missing or duplicated is a UserError.
+    UserError if a clip is missing or duplicated.
 
     Args:
         run: folder to write to.
         config: configuration of the run.
         frames: predictions of each fold.
-        plan: of `read_expected`.
-        model: of `trained`.
-        of_baselines: predictions of the baselines of each fold; empty, or those of all folds.
+        plan: result of `read_expected`.
+        model: result of `origin.trained`.
+        of_baselines: predictions of the baselines, one table for every fold; empty if the run has no baselines.
     """
     first = headline(config)
     expected = pd.DataFrame(plan["clips"])
@@ -152,7 +152,7 @@ def pool_frames(
     write_metrics(run / "metrics.json", metrics)
     seeds = seed_scores(run)
     page = write_page(run, config, shows_faces(config), seeds)
-    screen = Console(markup=False)  # names of classes and runs may hold brackets
+    screen = Console(markup=False)  # names of classes and runs may contain brackets
     screen.print(terminal_table(metrics, first))
     if extras:
         screen.print(extras_note(extras))
@@ -173,7 +173,7 @@ def shows_faces(config: DictConfig) -> bool:
 def write_page(
     run: Path, config: DictConfig, show_faces: bool, seeds: Mapping[str, Any] | None, page: Path | None = None
 ) -> Path:
-    """Write the page of a pooled run, with its `seed_scores`, to its report.html or elsewhere."""
+    """Write the page of a pooled run, with its `seed_scores`, to `page` or, by default, its report.html."""
     return build_report(
         run,
         title=config.report.title or " · ".join(run.absolute().parts[-3:]),
@@ -191,19 +191,19 @@ def fold_folders(run: Path) -> list[Path]:
 
 
 def read_fold(folder: Path, name: str = "predictions.csv", side: str = "test") -> pd.DataFrame:
-    """Return predictions of a finished fold: of the subjects under test, or of its inner validation subjects.
+    """Return the predictions of a finished fold on its test subjects or, by `side`, its inner validation subjects.
 
-    UserError if the fold was altered: also where its subjects are not disjoint, or these are predictions on others.
+    UserError if the fold was altered, its sets of subjects overlap, or the table has predictions on other subjects.
     """
     facts = sealed(folder)
     table = read_predictions(folder / name)[0]
     try:
         check_subjects(folder.name, facts["subjects"])
         if unknown := sorted(set(owners_of(table)) - set(facts["subjects"][side])):
-            held_out = "it did not hold out" if side == "test" else "are not its inner ones"
+            held_out = "it did not hold out" if side == "test" else "are not its inner validation subjects"
             raise LeakError(f"fold {folder.name} predicts subjects that {held_out}: {', '.join(unknown)} ({name})")
     except LeakError as error:
         raise UserError(
-            f"{error}\n  Remove {folder} and run the run's command again (task=loso): this fold is trained again."
+            f"{error}\n  Remove {folder} and repeat the run's command (task=loso), which trains this fold again."
         ) from error
     return table

@@ -1,8 +1,8 @@
-"""Logging of a pooled run to W&B and TensorBoard: to W&B as an aggregate run beside those of the folds.
+"""Logging of a pooled run to W&B and TensorBoard; on W&B as an aggregate run in addition to those of the folds.
 
-The aggregate run has the pooled scores in its summary and, as tables and images, the scores with their intervals, the
-confusion matrix, all predictions, the recogniser's recorded extras of each clip (images if faces may be uploaded; heat
-maps without the face if not), and the report page as an artifact.
+The aggregate run has the pooled scores in its summary; as tables and images the scores with their intervals, the
+confusion matrix, all predictions and the recogniser's extras of each clip (if faces may not be uploaded, no images but
+heat maps without the face); and the report page as an artifact.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, 
 def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: bool) -> None:
     """Log pooled results to the configured loggers that compare runs; metrics.json serves as the CSV logger's.
 
-    `metrics` is the content of metrics.json; what has been logged already is logged again only if `anew`.
+    `metrics` is the content of metrics.json; results that have already been logged are logged again only if `anew`.
     """
     for name, node in config.logger.items():
         if not (is_wandb(node) or str(node._target_).endswith("TensorBoardLogger")):
@@ -50,7 +50,7 @@ def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: boo
 
 
 def upload_faces(config: DictConfig) -> bool:
-    """Return True if images of faces may be uploaded: requested, or of a public dataset and shown on the local page."""
+    """Return True if face images may be uploaded: on request, or for a public dataset if the local page shows them."""
     asked = config.report.get("upload_faces")
     return bool(config.data.show_faces and shows_faces(config) if asked is None else asked)
 
@@ -86,7 +86,7 @@ def _log_to_wandb(
     import wandb
 
     table, classes = read_predictions(run / POOLED[0])
-    wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, len(table))  # W&B would cut the table off at 10 000
+    wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, len(table))  # W&B would truncate the table at 10 000 rows
     content: dict[str, Any] = {
         **scores,
         "scores": wandb.Table(dataframe=scores_table(metrics)),
@@ -101,7 +101,7 @@ def _log_to_wandb(
     with_faces = upload_faces(config)
     content |= _extras(read_outputs(run), classes, label_kind, with_faces)
     wandb_run.log(content)
-    about = "the page, its scores and predictions"
+    about = "report page, scores and predictions"
     artifact = wandb.Artifact(f"report-{wandb_run.id}", type="report", description=about)
     with scratch_folder("fdp_lightning-page-") as folder:
         page = run / POOLED[2]
@@ -113,7 +113,7 @@ def _log_to_wandb(
 
 
 def _extras(outputs: Outputs, classes: list[str], label_kind: LabelKind, with_faces: bool) -> dict[str, Any]:
-    """Return the recogniser's recorded extras: images by title and class means of curves; scalars are scores."""
+    """Return the recogniser's extras: images by heading, class means of curves by name; scalars count as scores."""
     import wandb
 
     found: dict[str, Any] = {}
@@ -131,7 +131,11 @@ def _extras(outputs: Outputs, classes: list[str], label_kind: LabelKind, with_fa
                 continue
             grid = np.linspace(0, 1, len(next(iter(means.values()))))
             found[extra.name] = wandb.plot.line_series(
-                grid.tolist(), [mean.tolist() for mean in means.values()], list(means), extra.title, "place in the clip"
+                grid.tolist(),
+                [mean.tolist() for mean in means.values()],
+                list(means),
+                extra.title,
+                "time in the clip",
             )
     return found
 
@@ -139,26 +143,26 @@ def _extras(outputs: Outputs, classes: list[str], label_kind: LabelKind, with_fa
 def _gallery(
     outputs: Outputs, extras: list[Extra], classes: list[str], label_kind: LabelKind, with_faces: bool
 ) -> list[Any]:
-    """Return the images of the first clips of every class as the report draws them, side by side."""
+    """Return the images of the first clips of every class, drawn as in the report, side by side."""
     import wandb
 
-    pictures = []
+    drawn = []
     for row, name, images in images_shown(outputs, extras, classes, with_faces, label_kind):
         height = max(len(image) for _, image in images)
         in_colour = [np.broadcast_to(image.reshape(*image.shape[:2], -1), (*image.shape[:2], 3)) for _, image in images]
         same_height = [np.pad(pixels(image), ((0, height - len(image)), (0, 0), (0, 0))) for image in in_colour]
         titles = " | ".join(extra.title for extra, _ in images)
-        pictures.append(wandb.Image(np.hstack(same_height), caption=f"{outputs['target'][row]}: {name}; {titles}"))
-    return pictures
+        drawn.append(wandb.Image(np.hstack(same_height), caption=f"{outputs['target'][row]}: {name}; {titles}"))
+    return drawn
 
 
 def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of metrics.json, by name.
 
-    'selection/score' with its interval's ends in 'selection/score_low' and '…_high', the scores of single action units
-    in 'selection/f1/unit', untrained baselines in 'floors/baseline/score', trained ones in 'baselines/baseline/score',
-    'optimism_gap/score', those of `last` in each dataset of a composite in 'datasets/dataset/score', and scores of the
-    recogniser's extras in 'extras/extra/score'.
+    The names are 'selection/score', with the ends of its interval in 'selection/score_low' and '…_high';
+    'selection/f1/unit' for single action units; 'floors/baseline/score' for untrained and 'baselines/baseline/score'
+    for trained baselines; 'optimism_gap/score'; 'datasets/dataset/score' for `last` on each dataset of a composite; and
+    'extras/extra/score' for the recogniser's extras.
     """
     scores: dict[str, float] = {}
     for selection, row in metrics["selections"].items():
@@ -180,7 +184,7 @@ def _numbers(name: str, row: dict[str, Any]) -> dict[str, float]:
 
 
 def scores_table(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return one row per selection and score: value, the ends of its 95 % interval, and the difference to `last`."""
+    """Return one row per selection and score: value, ends of its 95 % interval, and difference from `last`."""
     rows = []
     for selection, row in metrics["selections"].items():
         for score, ends in row["ci95"].items():

@@ -1,7 +1,7 @@
-"""Loggers chosen by the group `logger`, one or several at once, which all receive the same numbers; checked early.
+"""Loggers, one or several, chosen by the group `logger`; all receive the same numbers, and all are checked early.
 
 W&B has one run per process: one for each fold, and another for the pooled scores. A run is identified by a random id
-stored on disk, so that an interrupted fold resumes the same run, and equal commands of two users do not collide.
+stored on disk, so an interrupted fold resumes its run, and equal commands of two users do not collide.
 """
 
 import contextlib
@@ -33,13 +33,18 @@ _NOT_SHOWN_OF_DATA = ("root", "store", "workers", "loader_workers")
 _LONGEST_VARIANT, _LONGEST_NAME = 80, 128  # characters; W&B's server is reported to refuse more than 128
 
 WANDB_IMPORTS = ("wandb", "wandb.sdk.launch")
-"""Modules that a process with a W&B run imports; W&B imports the second late and slowly (0.6 s) at the run's start."""
+"""Modules that a process with a W&B run imports; W&B itself imports the second, slowly (0.6 s), as the run starts."""
 
 
 @dataclass(frozen=True)
 class LogOf:
-    """Identity of a log, for W&B: the name of the process within its group (that of a fold, 'fit' or 'pooled'), its job
-    type (fold, fit or aggregate), the id of the W&B run, and additional entries of the run's configuration.
+    """Identity of a log on W&B.
+
+    Attributes:
+        name: name of the process within its group: that of a fold, 'fit' or 'pooled'.
+        job_type: 'fold', 'fit' or 'aggregate'.
+        id: id of the W&B run.
+        facts: additional entries of the run's configuration on W&B.
     """
 
     name: str
@@ -59,11 +64,11 @@ def uses_wandb(config: DictConfig) -> bool:
 def build_loggers(config: DictConfig, run: Path, folder: Path, of: LogOf) -> list[Any]:
     """Build the Lightning loggers and open W&B's run.
 
-    W&B's files lie in the run folder's `wandb`, those of the other loggers in `folder`.
+    W&B's files go to `wandb` in the run folder, those of the other loggers to `folder`.
     """
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    # Only the first process of a fold has loggers, and we number the processes of folds ourselves: a rank from Slurm or
+    # Only the first process of a fold has loggers, and we number these processes ourselves: a rank set by Slurm or
     # torchrun (SLURM_PROCID=1) must not silence it.
     rank_zero_only.rank = 0  # type: ignore[attr-defined]
     # Directly in the folder: Lightning would add a name and a version number.
@@ -75,12 +80,12 @@ def build_loggers(config: DictConfig, run: Path, folder: Path, of: LogOf) -> lis
 
 
 def _wandb_logger(node: DictConfig, config: DictConfig, run: Path, of: LogOf) -> Any:
-    # Files to upload later lie with the run, not in the user's home.
+    # Files to upload later stay with the run, not in the user's home folder.
     os.environ.setdefault("WANDB_DATA_DIR", str((run / "wandb").absolute()))
-    os.environ.setdefault("WANDB_SILENT", "true")  # a fold has its log.txt, and one line is printed for the pooled run
+    os.environ.setdefault("WANDB_SILENT", "true")  # folds have log.txt; the pooled run prints one line
     about: dict[str, Any] = {"save_dir": str(run), "id": of.id, "job_type": of.job_type}
     if node.offline:
-        os.environ["WANDB_ERROR_REPORTING"] = "false"  # else W&B's helper process reports errors to its makers
+        os.environ["WANDB_ERROR_REPORTING"] = "false"  # otherwise W&B's helper process reports errors to W&B
         about["mode"] = "offline"  # overrides the environment (WANDB_MODE) and W&B's own settings
     import wandb
 
@@ -103,14 +108,14 @@ def extended(node: DictConfig, **values: Any) -> DictConfig:
 
 
 def names_of(config: DictConfig, run: Path) -> tuple[str, str]:
-    """Return experiment and variant from the run folder's path, or from data and protocol if `run=` set the folder."""
+    """Return experiment and variant from the run folder's path or, if `run=` sets it, from data and protocol."""
     if config.get("run") is None:
         return run.absolute().parts[-3], run.absolute().parts[-2]
     return experiment_name(config), run.absolute().name
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return text shortened to a number of characters, different for different texts."""
+    """Shorten a text to at most `limit` characters; different texts stay different."""
     if len(text) <= limit:
         return text
     return f"{text[: limit - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -125,7 +130,7 @@ def shown(config: DictConfig) -> dict[str, Any]:
 
 
 def kept_id(place: Path) -> str:
-    """Return the id of a W&B run in this file, or a new random one stored there."""
+    """Return the id of a W&B run from this file, or a new random id after storing it there."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads(place.read_text())["id"])
     fresh = secrets.token_hex(8)
@@ -136,7 +141,7 @@ def kept_id(place: Path) -> str:
 def close_loggers(loggers: Iterable[Any], success: bool = True) -> None:
     """Finish W&B's run and end its helper process.
 
-    Workers end without exit hooks, and a second run in the same process would otherwise continue the first.
+    Workers end without exit hooks, and otherwise a second run in the same process would continue the first.
     """
     for logger in loggers:
         if type(logger).__name__ == "WandbLogger":
@@ -152,7 +157,7 @@ _OFFLINE = ("offline", "dryrun", "disabled")
 def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
     """Refuse loggers that cannot work, and add `tags` to W&B's tags.
 
-    UserError if a package is missing, an option is unknown, or W&B is online and no user is logged in.
+    UserError if a package is missing, an option is unknown, or W&B is used online without a login.
     """
     for name, node in config.logger.items():
         target = str(node._target_)
@@ -165,9 +170,7 @@ def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
             if not isinstance(node.get("offline"), bool):
                 raise UserError(f"logger.{name}.offline is {node.get('offline')!r}; expected true or false")
             if "mode" in node or "mode" in (node.get("settings") or {}):
-                raise UserError(
-                    f"logger.{name} has no option mode: logger.{name}.offline=true or false says where runs go"
-                )
+                raise UserError(f"logger.{name} has no option mode; choose with logger.{name}.offline=true or false")
             OmegaConf.set_struct(node, False)
             node.tags = [*dict.fromkeys([*tags, *(node.get("tags") or [])])]
         if is_wandb(node) or set(node) - {"_target_"}:
@@ -175,7 +178,7 @@ def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
 
 
 def tags_of(config: DictConfig) -> list[str]:
-    """Return W&B's tags of a run: dataset, protocol, model, and 'synthetic' and 'debug-smoke' if they apply."""
+    """Return the W&B tags of a run: dataset, protocol, model, 'real' or 'synthetic', and 'debug-…' if it applies."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     tags = _tags(config, choices.get("model"))
     if choices.get("debug") not in (None, "true"):
@@ -184,7 +187,7 @@ def tags_of(config: DictConfig) -> list[str]:
 
 
 def tags_of_run(run: Path) -> list[str]:
-    """Return the tags of an existing run by its config.yaml; its model's option is recorded only in W&B's tags."""
+    """Return the tags of an existing run from its config.yaml, which records the model option only in W&B's tags."""
     of_run = recorded_config(run)
     nodes = [node for node in (of_run.logger or {}).values() if isinstance(node, DictConfig) and "_target_" in node]
     kept = [node.get("tags") or [] for node in nodes if is_wandb(node)]
@@ -197,9 +200,9 @@ def _tags(config: DictConfig, model: str | None = None) -> list[str]:
 
 
 def try_logger(name: str, node: DictConfig) -> None:
-    """Build a logger as a fold would, without opening its run; UserError as in `check_loggers`."""
+    """Build a logger as a fold would, without starting a run; raises UserError as `check_loggers` does."""
     if not is_wandb(node):
-        build(extended(node, save_dir=".", name="", version=""))  # without writing anything
+        build(extended(node, save_dir=".", name="", version=""))  # writes nothing
         return
     import inspect
 
@@ -214,7 +217,7 @@ def try_logger(name: str, node: DictConfig) -> None:
     try:
         wandb.Settings(**plain, **(node.get("settings") or {}))
     except (ValueError, wandb.errors.UsageError) as error:
-        raise UserError(f"logger.{name}: W&B refuses the options: {error}") from error
+        raise UserError(f"logger.{name}: W&B rejects the options: {error}") from error
     if not node.offline and os.environ.get("WANDB_MODE") not in _OFFLINE:
         _check_account(name)
 
@@ -227,7 +230,7 @@ def _check_account(name: str) -> None:
     try:
         logged_in = wandb.login(prompt=False, verify=True)
     except (wandb.errors.Error, OSError) as error:
-        raise UserError(f"logger.{name}.offline=false: W&B refused the login: {error}\n  {cure}") from error
+        raise UserError(f"logger.{name}.offline=false: W&B rejected the login: {error}\n  {cure}") from error
     finally:
         wandb.teardown()
     if not logged_in:

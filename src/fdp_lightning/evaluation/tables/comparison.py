@@ -1,7 +1,7 @@
-"""The rows of task=compare and of a sweep: runs and published numbers in blocks, of which only the first is ranked.
+"""The rows of task=compare and of a sweep: runs and published numbers in blocks, only the first of which is ranked.
 
-Only numbers are ranked whose epoch was not chosen on the test subject, over the same clips as far as anyone can know.
-Every other row is shown with the reason why it is not ranked.
+A number is ranked only if its epoch was not chosen on the test subject and, as far as can be known, it covers the same
+clips. Every other row is shown with the reason why it is not ranked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ from fdp_lightning.labels import OWNER, SELECTIONS
 BLOCKS = {
     "comparable": "Comparable: no epoch was chosen on a test subject; ranked",
     "unlearned": "Not learned ‡, not ranked: the scores are not clearly above the baselines (chance, majority)",
-    "unranked": "Not ranked: over other clips, or not stated over which, or how the epoch was chosen",
+    "unranked": "Not ranked: over other clips, or the clips or the choice of the epoch are not stated",
     "oracle": "Oracle, not comparable: the epoch that is best on the test subject",
-    "trained": "Linear classifiers on one image of each clip, trained on the same folds; not ranked",
-    "untrained": "Baselines: predictors that have seen no clip",
+    "trained": "Linear classifiers on one image per clip, trained on the same folds; not ranked",
+    "untrained": "Baselines: predictors that ignore the clips",
 }
-"""The blocks of a table in their order, each with its heading."""
+"""The blocks of a table, in order, each with its heading."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,35 @@ class Variant:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table; scores are fractions of 1, and of several seeds their mean."""
+    """One row of a table.
+
+    Attributes:
+        name: printed name.
+        kind: 'run', 'published' or 'baseline'.
+        selection: 'last', 'inner' or 'oracle'; 'unknown' if a published number does not state it; the name of a
+            baseline.
+        block: key of `BLOCKS`; 'missing' for a variant of a sweep without a finished run.
+        scores: score → fraction of 1, the mean over several seeds.
+        intervals: score → 95 % interval; None if it cannot be estimated.
+        sds: score → standard deviation over seeds.
+        seeds: seeds of the runs.
+        notes: remarks to be read with the scores.
+        source: origin of the numbers.
+        rank: rank in the comparable block; None elsewhere.
+        model: for runs: `model`, `parameters` and `steps per fold`, if metrics.json has them.
+        signs: for runs: kinds of `learning.Sign` that any seed shows; `notes` has their details.
+        learned: False if most seeds of a variant show a decisive sign; such a row has no rank.
+        differences: for selection last: score → this variant − the table's baseline, if both cover the same clips.
+        meaningful: False if neither this variant nor the baseline learned, which makes the differences meaningless.
+        gains: for selection oracle: score → oracle − last of the same variant, what choosing on test subjects adds.
+        datasets: for runs over several datasets: dataset → scores over its clips.
+        others: for a variant of a sweep, whose scores are those of last: its rows of inner and oracle.
+        missing: for a variant of a sweep: the jobs without pooled scores, each with the reason.
+    """
 
     name: str
     kind: str
-    """run, published or baseline"""
     selection: str
-    """last, inner, oracle; unknown where a published number does not state it; of a baseline its name"""
     block: str
     scores: Mapping[str, float]
     intervals: Mapping[str, list[float] | None] = field(default_factory=dict)
@@ -58,30 +80,21 @@ class Row:
     source: str = ""
     rank: int | None = None
     model: Mapping[str, str] = field(default_factory=dict)
-    """Of a run `model`, `parameters` and `steps a fold`, where its metrics.json has them."""
     signs: tuple[str, ...] = ()
-    """Of runs: the kinds of `learning.Sign` that any seed shows; its notes put them into words."""
     learned: bool = True
-    """False where most seeds of a variant show a decisive sign; such a row has no rank."""
     differences: Mapping[str, Difference] = field(default_factory=dict)
-    """Of selection last: score → this variant − the baseline of the table, where both are over the same clips."""
     meaningful: bool = True
-    """False where neither this variant nor the baseline learned: then the differences mean nothing."""
     gains: Mapping[str, Difference] = field(default_factory=dict)
-    """Of selection oracle: score → oracle − last of the same variant, what choosing on the test subjects adds."""
     datasets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Of runs over several datasets: dataset → the scores of its clips alone."""
     others: Mapping[str, "Row"] = field(default_factory=dict)
-    """Of a variant of a sweep, whose scores are those of last: its rows of inner and oracle."""
     missing: tuple[str, ...] = ()
-    """Of a variant of a sweep: the jobs without pooled scores, each with the reason."""
 
     @property
     def comparable(self) -> bool:
         return self.block == "comparable"
 
     def cell(self, score: str) -> dict[str, float | None]:
-        """Return the numbers of one score by their columns in compare.csv, those of a difference where there is one."""
+        """Return the numbers of one score by columns of compare.csv, including those of its difference, if any."""
         low, high = self.intervals.get(score) or (None, None)
         numbers = {"value": self.scores[score], "ci_low": low, "ci_high": high, "sd": self.sds.get(score)}
         if found := self.differences.get(score):
@@ -92,7 +105,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All that is known of one protocol, class list and split."""
+    """All rows of one protocol, class list and split."""
 
     protocol: str
     split: str
@@ -103,12 +116,12 @@ class Table:
     baseline: str
     rows: tuple[Row, ...]
     paired: tuple[Row, ...]
-    """The rows with differences from the baseline, in the order in which their variants were given."""
+    """The rows with differences from the baseline, in the order in which the variants were given."""
     ranked_by: str
     variants: tuple[Row, ...] = ()
-    """Of a sweep: one row per variant, in the order of the sweep; without scores where no run is finished."""
+    """For a sweep: one row per variant, in the order of the sweep; without scores if no run is finished."""
     reference: str = ""
-    """Of a sweep: the variant that the others' differences are from. It may have no finished run in this table."""
+    """For a sweep: the variant from which differences are taken; it may have no finished run in this table."""
 
     @property
     def scores(self) -> list[str]:
@@ -117,12 +130,12 @@ class Table:
 
     @property
     def selections(self) -> list[str]:
-        """Return those of inner and oracle that any variant has."""
+        """Return which of inner and oracle any variant has."""
         return [name for name in ("inner", "oracle") if any(name in row.others for row in self.variants)]
 
     @property
     def chosen(self) -> list[tuple[Row, Row]]:
-        """Return the rows of last and of oracle of each variant whose epoch could be chosen, in the variants' order."""
+        """Return the rows of last and oracle for each variant whose epoch could be chosen, in the variants' order."""
         oracle = {row.name: row for row in self.rows if row.gains}
         return [
             (row, oracle[row.name])
@@ -132,7 +145,7 @@ class Table:
 
     @property
     def of_datasets(self) -> list[Row]:
-        """Return the rows of last of runs over several datasets, in the order of the table."""
+        """Return the rows of last for runs over several datasets, in the order of the table."""
         return [row for row in (self.variants or self.rows) if row.selection == "last" and row.datasets]
 
     def block(self, name: str) -> list[Row]:
@@ -140,10 +153,10 @@ class Table:
 
 
 def compare(variants: Sequence[Variant], published: Sequence[Published]) -> list[Table]:
-    """Make the tables of some runs and of the published numbers beside them.
+    """Build the tables of runs together with the published numbers on the same protocols.
 
-    The first variant of each table is its baseline, which the others are tested against. Seeds of one variant that
-    cover different clips are taken apart.
+    The first variant of each table is its baseline, against which the others are tested. Seeds of one variant that
+    cover different clips are split into several variants.
     """
     groups: dict[tuple[Any, ...], list[Variant]] = {}
     for variant in (part for whole in variants for part in _same_clips(whole)):
@@ -153,14 +166,15 @@ def compare(variants: Sequence[Variant], published: Sequence[Published]) -> list
 
 
 def variant_tables(variants: Sequence[Variant], missing: Mapping[str, Sequence[str]]) -> list[Table]:
-    """Make the tables of the runs of a sweep, one per protocol, class list and split, as `compare` takes them apart.
+    """Build the tables of a sweep, one per protocol, class list and split, grouped as in `compare`.
 
-    Where the baseline has no finished run in one, no difference is given: another row in its place would look like it.
+    If the baseline has no finished run in a table, the table has no differences: those from another row would be taken
+    for differences from the baseline.
 
     Args:
-        variants: with their finished runs, in the order of the sweep; one without a finished run is left out.
+        variants: variants with their finished runs, in the order of the sweep; those without a finished run are absent.
         missing: every variant of the sweep, in order, the first being the baseline → its jobs without pooled scores,
-            each with the reason. Variants without any finished run stand in the first table.
+            each with the reason. Variants without any finished run are listed in the first table.
     """
     reference, tables = next(iter(missing)), compare(variants, [])
     for place, table in enumerate(tables):
@@ -198,13 +212,13 @@ def _table(variants: Sequence[Variant], published: Sequence[Published]) -> Table
     last = first.parts["last"]
     rows = [row for variant in variants for row in _run_rows(base, variant)]
     paired = tuple(row for row in rows if row.differences)
-    if not first.synthetic:  # no number on faces stands beside drawn clips
+    if not first.synthetic:  # published numbers are never compared with synthetic clips
         datasets = {name for variant in variants for name in variant.runs[0].parts["last"]["dataset"]}
         rows += [_published_row(*found, first.split) for found in matching(published, first.protocol, datasets)]
     for name, values in first.untrained_baselines.items():
         label = f"{name} class ({values['class']})" if "class" in values else name
         rows.append(Row(label, "baseline", name, "untrained", _known(values)))
-    for name, values in first.metrics.get("baselines", {}).items():  # a seed changes nothing of them
+    for name, values in first.metrics.get("baselines", {}).items():  # the same for every seed
         label = BASELINES.get(name, name)
         rows.append(Row(label, "baseline", name, "trained", _known(values), _known(values["ci95"])))
     ranked_by = next(name for name in RANKED_BY if name in first.scores("last"))
@@ -239,12 +253,12 @@ def has_learned_mostly(runs: Sequence[Run]) -> bool:
 
 
 def _run_rows(base: Variant, variant: Variant) -> list[Row]:
-    """Make one row per selection that all seeds of a variant have."""
+    """Build one row for each selection that all seeds of a variant have."""
     runs, first = variant.runs, variant.runs[0]
     learned = has_learned_mostly(runs)
     notes = [*_learning_notes(runs), *dict.fromkeys(note for run in runs for note in _notes(run))]
     if why := clip_difference(base.runs[0].parts["last"], first.parts["last"]):
-        notes.insert(0, f"not over the clips of {base.name}, so no paired test: {why}")
+        notes.insert(0, f"covers other clips than {base.name}, so no paired test: {why}")
     of_runs = spread(runs) if len(runs) > 1 else {}
     facts = {str(trained_facts(run.metrics)): trained_facts(run.metrics) for run in runs}
     rows = []
@@ -283,7 +297,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
 
 
 def _of_datasets(seeds: Sequence[Mapping[str, Any]], selection: str) -> dict[str, dict[str, float]]:
-    """Return the mean over seeds of each dataset's scores that all of them have."""
+    """Return the scores of each dataset that all seeds have, averaged over the seeds."""
     found = {}
     for name in seeds[0]:
         each = [_known(datasets[name]["selections"][selection]) for datasets in seeds]
@@ -293,7 +307,7 @@ def _of_datasets(seeds: Sequence[Mapping[str, Any]], selection: str) -> dict[str
 
 
 def _gains(runs: Sequence[Run]) -> dict[str, Difference]:
-    """Compare oracle with last; empty where they say the same, as of a recogniser that is fitted once."""
+    """Return oracle − last; empty if their predictions are the same, as for a recogniser that is fitted once."""
     last, oracle = ([run.outcomes[selection] for run in runs] for selection in ("last", "oracle"))
     same = all(np.array_equal(a.probabilities, b.probabilities) for a, b in zip(last, oracle, strict=True))
     return {} if same else compare_outcomes(last, oracle)
@@ -308,10 +322,10 @@ def _learning_notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _notes(run: Run) -> list[str]:
-    """Return the notes of metrics.json to be read with this run's scores."""
+    """Return remarks from metrics.json that belong with this run's scores."""
     notes = [str(text) for text in run.metrics["caveats"]]
     if untested := run.metrics["untested"]:
-        notes.append(f"subjects that train and are not tested: {', '.join(map(str, untested))}")
+        notes.append(f"subjects used for training only: {', '.join(map(str, untested))}")
     if "inner" in run.parts:
         notes.append("trained on fewer subjects: the epoch was chosen on inner validation subjects")
     return notes + [f"{len(clips)} clips left out ({why})" for why, clips in run.metrics["left_out"].items()]
@@ -320,9 +334,9 @@ def _notes(run: Run) -> list[str]:
 def _published_row(row: Published, exact: bool, split: str) -> Row:
     notes = list(row.notes)
     if not exact:
-        notes.insert(0, f"published for {row.protocol}: which clips is not stated")
+        notes.insert(0, f"published for {row.protocol}; the exact clips are not stated")
     if split == "kfold":
-        notes.insert(0, "published for another split than folds of several subjects")
+        notes.insert(0, "published for a split other than folds of several subjects")
     ranked = row.selection == "last" and exact and split != "kfold"
     block = "oracle" if row.selection == "oracle" else "comparable" if ranked else "unranked"
     return Row(row.system, "published", row.selection, block, dict(row.scores), notes=tuple(notes), source=row.source)

@@ -1,4 +1,4 @@
-"""The forms of a table: CSV for programs, HTML to read, LaTeX for papers, Markdown for a README, and the terminal."""
+"""Output formats of tables: CSV for programs, HTML for reading, LaTeX for papers, Markdown, and the terminal."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,13 +25,13 @@ COLUMNS = [
 """The columns of compare.csv."""
 
 _SUFFIXES = {"value": "", "ci_low": "_low", "ci_high": "_high"}
-"""Of a column in variants.csv: uf1, uf1_low, uf1_high; the others as they are called in compare.csv: uf1_sd."""
+"""Suffixes in variants.csv (uf1, uf1_low, uf1_high); the other columns have their name in compare.csv (uf1_sd)."""
 
 
 def write_comparison(folder: Path, tables: Sequence[Table], left_out: Mapping[str, str]) -> list[Path]:
-    """Write compare.html, compare.csv and compare.tex atomically; the same tables give the same bytes.
+    """Write compare.html, compare.csv and compare.tex atomically; the same tables yield the same bytes.
 
-    The page names `left_out`: run folders that are not among the tables → why.
+    The page lists `left_out`, run folders that are in no table → why.
     """
     page = template("compare.html.j2").render(tables=tables, left_out=left_out, blocks=BLOCKS, text=words)
     csv = _csv(COLUMNS, [cell for table in tables for cell in _cells(table)])
@@ -39,7 +39,7 @@ def write_comparison(folder: Path, tables: Sequence[Table], left_out: Mapping[st
 
 
 def write_variants(folder: Path, tables: Sequence[Table], title: str, command: str) -> list[Path]:
-    """Write variants.html, variants.csv, variants.md and variants.tex atomically; `command` made the runs."""
+    """Write variants.html, variants.csv, variants.md and variants.tex atomically; `command` is that of the sweep."""
     page = template("variants.html.j2").render(
         tables=tables, title=title, command=command, text=words, scores=_ranked_first, baselines=baselines
     )
@@ -63,7 +63,7 @@ def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 def _cells(table: Table) -> Iterator[dict[str, Any]]:
     """Yield the rows of compare.csv: one per system, selection and metric.
 
-    Numbers are unrounded fractions of 1, empty where there are none; several seeds are joined by blanks.
+    Numbers are unrounded fractions of 1, empty if undefined; several seeds are separated by spaces.
     """
     about = {name: getattr(table, name) for name in ("protocol", "split", "n_clips", "n_subjects")}
     about["classes"] = "; ".join(table.classes)
@@ -76,13 +76,13 @@ def _cells(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def _facts(row: Row) -> dict[str, Any]:
-    """Return the columns of a row that both CSV files have; empty where metrics.json lacks them, or it is no run."""
+    """Return the columns that both CSV files share; empty if metrics.json lacks them or the row is not a run."""
     return {
         "seeds": " ".join(map(str, row.seeds)),
         "notes": "; ".join(row.notes),
         "model": row.model.get("model"),
         "parameters": row.model.get("parameters", "").replace(" ", ""),
-        "steps": row.model.get("steps a fold"),
+        "steps": row.model.get("steps per fold"),
         "learned": _flag(row.learned) if row.kind == "run" else None,
         "signs": " ".join(row.signs),
         "difference_meaningful": _flag(row.meaningful) if row.differences else None,
@@ -104,17 +104,17 @@ def _wide(table: Table, row: Row) -> dict[str, Any]:
 
 
 def _ranked_first(table: Table) -> list[str]:
-    """Return the scores in the order of a sweep's table: the one that ranks, then the others."""
+    """Return the scores in the order of a sweep's table: the ranking score, then the others."""
     return sorted(table.scores, key=lambda name: name != table.ranked_by)
 
 
 def baselines(table: Table) -> list[Row]:
-    """Return the trained baselines of a sweep's first variant, where it has some, then chance and majority."""
+    """Return the trained baselines of a sweep's first variant, if any, then chance and majority."""
     return [*table.block("trained"), *table.block("untrained")]
 
 
 def markdown(tables: Sequence[Table]) -> str:
-    """Write tables to paste into a README, baselines and missing jobs included."""
+    """Format tables for a README, including baselines and missing jobs."""
     parts = []
     for table in tables:
         first, *more = words.narrow(_ranked_first(table))
@@ -136,7 +136,7 @@ def markdown(tables: Sequence[Table]) -> str:
             parts += [f"Trained: {model}\n" for model in set(models.values()) if model]
         if not all(row.learned for row in found.values()):
             parts.append(f"{words.UNLEARNED} {words.MEANINGLESS}\n")
-        parts += [f"Read with {name}: {'; '.join(row.notes)}\n" for name, row in found.items() if row.notes]
+        parts += [f"Notes on {name}: {'; '.join(row.notes)}\n" for name, row in found.items() if row.notes]
         parts += [f"{words.SYNTHETIC}\n"] if table.synthetic else []
         parts += [f"Missing: {row.name}: {'; '.join(row.missing)}\n" for row in table.variants if row.missing]
     return "\n".join(parts)
@@ -158,8 +158,8 @@ def _breakable(name: str) -> str:
 
 
 def latex(tables: Sequence[Table]) -> str:
-    r"""Write a table and, where runs were paired, a table of tests per protocol, for `\input` with booktabs."""
-    parts = ["% Made by fdp_lightning (task=compare). In the preamble: \\usepackage{booktabs}\n"]
+    r"""Format a table and, if runs were paired, a table of tests per protocol, for `\input` with booktabs."""
+    parts = ["% Generated by fdp_lightning (task=compare). In the preamble: \\usepackage{booktabs}\n"]
     for table in tables:
         parts += [_latex_scores(table), *([_latex_pairs(table)] if table.paired else [])]
     return "\n".join(parts)
@@ -221,9 +221,9 @@ def _float(caption: str, columns: str, lines: Sequence[Sequence[str]], legend: s
 
 
 def print_tables(tables: Iterable[Table], left_out: Mapping[str, str] | None = None, to: Console | None = None) -> None:
-    """Print every table with its notes and tests; of a sweep the jobs without pooled scores are named.
+    """Print every table with its notes and tests and, for a sweep, the jobs without pooled scores.
 
-    `left_out`, run folders that are not among them → why, is printed below them.
+    `left_out`, run folders that are in no table → why, is printed below them.
     """
     screen = to or Console(markup=False)
     for table in tables:
@@ -248,7 +248,7 @@ def print_tables(tables: Iterable[Table], left_out: Mapping[str, str] | None = N
 
 
 def scores_grid(table: Table) -> Grid:
-    """Lay out the rows in their blocks, each on a few lines, so that 80 columns are enough."""
+    """Lay out the rows in their blocks, each on a few lines, to fit 80 columns."""
     names, notes = words.narrow(table.scores), words.notes(table.rows)
     grid = _grid(words.title(table) + (" (synthetic)" if table.synthetic else ""), "system", names)
     selections = {"oracle": "not comparable", "not stated": "epoch: not stated"}
@@ -282,7 +282,7 @@ def paired_grid(table: Table) -> Grid:
 
 
 def variants_grid(table: Table) -> Grid:
-    """Lay the variants out on three lines each, so that 80 columns are enough; without the weighted F1."""
+    """Lay out the variants on three lines each, without the weighted F1, to fit 80 columns."""
     first, *more = [name for name in words.narrow(_ranked_first(table)) if name != "weighted_f1"]  # the files have it
     heads = [SCORE_NAMES[first], "− baseline", *(SCORE_NAMES[name] for name in more), *table.selections]
     grid = _grid(words.title(table), "variant", heads)
@@ -320,5 +320,5 @@ def _below(text: Text, *lines: str, indent: int = 0) -> Text:
 
 
 def _in_lines(name: str) -> str:
-    """Break a path into a line per folder: a terminal would cut it anywhere."""
+    """Break a path into a line per folder, since a terminal would break it anywhere."""
     return name.replace("/", "/\n  ")
