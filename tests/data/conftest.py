@@ -26,7 +26,7 @@ def labelled(casme2_clips: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def module(store_folder_path: Path, labelled: pd.DataFrame) -> Callable[..., FoldDataModule]:
-    """Return the data module of the fold that tests the second subject, on the shared store or another."""
+    """Function that returns the data module of the fold testing the second subject, on the shared or another store."""
 
     def make(clips: pd.DataFrame = labelled, folder: Path = store_folder_path, **options: Any) -> FoldDataModule:
         clips = clips.assign(target=clips["emotion"])

@@ -56,7 +56,7 @@ def truth_of(root: Path) -> pd.DataFrame:
 
 
 def clips_of(root: Path) -> list[tuple[Any, list[Path]]]:
-    """Yield each row of the ground truth with the frames of its clip."""
+    """Return each row of the ground truth with the frames of its clip."""
     folder = root / "CASME2_RAW_selected"
     return [(row, [folder / f"sub{row.subject}" / row.clip / f"img{n}.jpg" for n in range(row.onset, row.offset + 1)])
             for row in truth_of(root).itertuples()]  # fmt: skip

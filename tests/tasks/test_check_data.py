@@ -176,7 +176,7 @@ DEEP = "check_data.deep=true"
 
 @pytest.fixture
 def clip(small_copy: Path) -> Path:
-    """Return the folder of the first clip."""
+    """The folder of the first clip."""
     return min((small_copy / "CASME2_RAW_selected").glob("sub*/*"))
 
 

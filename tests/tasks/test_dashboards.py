@@ -37,12 +37,12 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def logged(logged_workplace: Path) -> dict[str, OfflineRun]:
-    """Return one run of each job type."""
+    """Job type → one run."""
     return {run.job_type: run for run in offline_runs(run_of(logged_workplace)) if run.exit_code == 0}
 
 
 def found(node: Any, key: str) -> Iterator[Any]:
-    """Return all values of this key, at any depth."""
+    """Yield all values of this key, at any depth."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name == key:

@@ -60,7 +60,7 @@ class Server:
         return response.status, json.loads(content) if kind == "application/json" else content, dict(response.headers)
 
     def send_half(self, head: str) -> socket.socket:
-        """Yield a connection on which a request has been started."""
+        """Return a connection on which a request has been started."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         connection.sendall(f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{head}\r\n".encode())
         return connection
