@@ -15,8 +15,8 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 FROM python:${PYTHON}-slim
 ARG COMPUTE=cpu
 COPY requirements.lock /tmp/requirements.lock
-# The locked PyTorch brings CUDA. For CPUs uv takes the build of the same version without it, and the libraries that
-# only CUDA needs are left out: five gigabytes.
+# The locked PyTorch includes CUDA. For CPUs, uv installs the build of the same version without CUDA, and libraries that
+# only CUDA needs are omitted, which saves five gigabytes.
 RUN pip install --no-cache-dir uv==0.13.9 \
  && case "$COMPUTE" in \
       cuda) uv pip install --system --no-cache -r /tmp/requirements.lock ;; \
@@ -28,7 +28,7 @@ COPY --from=wheel /wheels /tmp/wheels
 RUN uv pip install --system --no-cache --no-deps /tmp/wheels/*.whl \
  && useradd --create-home --uid 1000 researcher \
  && mkdir /work && chown 1000 /work
-# Whoever the container runs as may write here.
+# Writable for any user of the container.
 ENV MPLCONFIGDIR=/tmp/matplotlib
 USER 1000
 WORKDIR /work

@@ -1,10 +1,10 @@
-# Everything starts from python3 and make alone; `make` lists what there is.
+# All targets need only python3 and make; `make` lists them.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# Where Python may not keep what it has compiled, every process compiles PyTorch's sources anew: ten seconds each.
+# Without cached bytecode every process compiles PyTorch's sources again, which takes ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -17,27 +17,27 @@ setup: $(READY) ## Create .venv with the locked versions (about a minute, 6 GB)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "fdp_lightning needs Python 3.11 or newer; say which with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 2; }
-	@echo "Setting up $(VENV) (once): PyTorch and friends, about 6 GB …"
+	  || { echo "fdp_lightning needs Python 3.11 or newer; specify it with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Setting up $(VENV) (once): PyTorch and other packages, about 6 GB …"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $(READY)
 
-demo: setup ## Leave-one-subject-out FDP on synthetic faces, from nothing, in minutes
+demo: setup ## Train and test FDP on synthetic faces, leaving one subject out at a time, in minutes
 	@$(BIN)/python -m fdp_lightning +experiment=synthetic_loso
 
-test: setup ## The test suite (slow ones left out)
+test: setup ## Run the tests except the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-fast: setup ## What needs no training, no process of its own and no browser: a minute or so
+test-fast: setup ## Run the tests without training, extra processes or a browser (about a minute)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not costly'
 
-test-all: setup ## The test suite with the slow tests
+test-all: setup ## Run all tests, including the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m ''
 
-lint: setup ## Style and format, nothing changed
+lint: setup ## Check style and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/hadolint Dockerfile
@@ -46,21 +46,21 @@ format: setup ## Fix style and format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-types: setup ## Static types
+types: setup ## Check types
 	@$(BIN)/mypy
 
-docs: setup ## The documentation site, docs/_build/html/index.html; a warning or a dead link is an error
+docs: setup ## Build docs/_build/html/index.html; warnings and dead links are errors
 	@$(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html
 	@echo docs/_build/html/index.html
 
-lock: setup ## Resolve pyproject.toml anew into requirements.lock (versions only)
+lock: setup ## Resolve pyproject.toml again and write requirements.lock (versions only)
 	@$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
 
-leaderboard: setup ## Recognisers on public flow of MEGC 2019: make leaderboard DATA=/path/to/HTNet [CAUSALNET=/path/to/CausalNet]
+leaderboard: setup ## Compare recognisers on public flow of MEGC 2019: make leaderboard DATA=/path/to/HTNet [CAUSALNET=/path/to/CausalNet]
 	@test -n "$(DATA)" || { echo "make leaderboard needs DATA=/path/to/HTNet, a clone of its repository"; exit 2; }
 	@$(BIN)/python -m fdp_lightning +study=megc2019_flow data.root="$(DATA)" $(LEADERBOARD)
 	@test -z "$(CAUSALNET)" || $(BIN)/python -m fdp_lightning +study=megc2019_flow data=megc2019_flow_causalnet \
 	  data.root="$(CAUSALNET)" data.adapter.labels="$(DATA)" $(LEADERBOARD)
 
-clean: ## Remove the environment and the caches, keep runs and data
+clean: ## Remove the environment and caches; keep runs and data
 	@rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Fixtures that several modules here share."""
+"""Fixtures shared by several modules."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from fdp_lightning.data.protocols.splits import leave_one_subject_out
 
 @pytest.fixture
 def clips(small_copy: Path) -> pd.DataFrame:
-    """Three clips of three subjects, which a test may damage."""
+    """Three clips of three subjects; a test may damage them."""
     return CASME2(small_copy).clips()
 
 
@@ -26,7 +26,7 @@ def labelled(casme2_clips: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def module(store_folder_path: Path, labelled: pd.DataFrame) -> Callable[..., FoldDataModule]:
-    """The data of the fold that tests the second subject, as training reads it, over the shared store or another."""
+    """Function that returns the data module of the fold testing the second subject, on the shared or another store."""
 
     def make(clips: pd.DataFrame = labelled, folder: Path = store_folder_path, **options: Any) -> FoldDataModule:
         clips = clips.assign(target=clips["emotion"])

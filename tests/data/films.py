@@ -1,4 +1,4 @@
-"""Videos of every kind, encoded here and now."""
+"""Videos of all kinds, encoded on the fly."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def pictures(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
-    """RGB pictures that codecs keep well, all different, and not alike in any two corners."""
+    """Return different RGB images that codecs preserve well and whose corners all differ."""
     noise = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
     smooth = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 6), None, 60, 200, cv2.NORM_MINMAX)
     smooth[: height // 3, : width // 3] //= 3
@@ -34,9 +34,9 @@ def write_video(
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
-    """A video at 25 frames per second, or shown at `milliseconds`, of pictures of 8 or 16 bits.
+    """Write a video of 8- or 16-bit images, at 25 frames per second or at the times `milliseconds`.
 
-    `matrix`, `transfer` and `kind` are FFmpeg's: colour matrix (and primaries), transfer curve, pixel format.
+    `matrix`, `transfer` and `kind` are as in FFmpeg: colour matrix (and primaries), transfer curve, pixel format.
     """
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options or {"crf": "2", "g": "10", "preset": "ultrafast"})
@@ -71,7 +71,7 @@ def write_video(
 
 
 def write_sound(container: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
-    """A quiet tone."""
+    """Write a quiet tone."""
     wave = 0.1 * np.sin(np.arange(int(48000 * seconds)) / 20, dtype=np.float32)
     sound = av.AudioFrame.from_ndarray(wave[None], "fltp", "mono")
     sound.sample_rate = 48000
@@ -80,7 +80,7 @@ def write_sound(container: av.container.OutputContainer, stream: av.AudioStream,
 
 
 def add_cover(container: av.container.OutputContainer) -> None:
-    """A cover picture in front of everything else, as music files carry one."""
+    """Add a cover image as the first stream, as in music files."""
     cover = container.add_stream("mjpeg", rate=1)
     cover.width, cover.height, cover.pix_fmt = 16, 16, "yuvj420p"
     cover.disposition = av.stream.Disposition.attached_pic
@@ -89,7 +89,7 @@ def add_cover(container: av.container.OutputContainer) -> None:
 
 
 def repeat(path: Path, source: Path, times: int) -> Path:
-    """A long video, made fast: the packets of a short one (without B-frames) again and again."""
+    """Write a long video quickly, by repeating the packets of a short one (without B-frames)."""
     with av.open(str(source)) as short, av.open(str(path), "w") as long:
         given = short.streams.video[0]
         stream = long.add_stream_from_template(given)

@@ -1,8 +1,8 @@
-"""Builds in processes of their own that are killed, run at once, or lack space; started by test_store_resume.py.
+"""Builds in separate processes that are killed, run concurrently or lack space; started by test_store_resume.py.
 
-Everything is imported once; each build is a fork of this process, made before any of it has run a network.
+Everything is imported once; each build is a fork of this process, made before it runs a network.
 
-    python forked_builds.py <clips.parquet> <where the cases' folders are made>
+    python forked_builds.py <clips.parquet> <parent of the cases' folders>
 """
 
 import os
@@ -28,7 +28,7 @@ def die(*_: object) -> None:
 
 
 def forked(work: Callable[[], object]) -> int:
-    """Start some work in a fork and give its process id."""
+    """Start work in a fork and return its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -49,7 +49,7 @@ def killed_after_clip(number: int) -> None:
 
 
 def killed_in(case: str, owner: object, name: str, death: Callable[..., None] = die) -> None:
-    """Build with a function in whose place the process dies."""
+    """Build with a function replaced by one that kills the process."""
     setattr(owner, name, death)
     store_builds.build(PLACE / case, CLIPS)
 
@@ -76,7 +76,7 @@ def at_once(start: float, policy: str) -> None:
 
 
 def main() -> None:
-    """Run all cases, and say how each ended."""
+    """Run all cases and check how each ends."""
     kills: list[Callable[[], object]] = [
         *(partial(killed_after_clip, number) for number in (0, 1, len(CLIPS))),
         partial(killed_in, "writing", os, "replace", second_dies),

@@ -1,4 +1,4 @@
-"""Datasets as their owners lay them out, with a few tiny frames and the quirks their users meet; and composites."""
+"""Datasets and composites in their owners' layouts, with a few tiny frames and the known quirks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -69,7 +69,7 @@ DFME_HEADER = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", 
 
 
 def write_workbook(path: Path, **sheets: list[list]) -> Path:
-    """A workbook of these sheets, in this order; a sheet is a list of rows."""
+    """Write a workbook of these sheets, in this order; a sheet is a list of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     book = Workbook()
     book.remove(book.active)
@@ -82,12 +82,12 @@ def write_workbook(path: Path, **sheets: list[list]) -> Path:
 
 
 def save(path: Path, lines: list[list]) -> Path:
-    """A workbook of one sheet."""
+    """Write a workbook of one sheet."""
     return write_workbook(path, Sheet1=lines)
 
 
 def write_files(folder: Path, names: Iterable[str]) -> Path:
-    """A picture of 8×8 under each name, and what Windows and macOS leave beside pictures."""
+    """Write an 8×8 image under each name, and the files that Windows and macOS add to folders of images."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / name).write_bytes(_BYTES[Path(name).suffix.lower()])
@@ -97,12 +97,12 @@ def write_files(folder: Path, names: Iterable[str]) -> Path:
 
 
 def write_frames(folder: Path, numbers: Iterable[int], name: str = "img{}.jpg") -> Path:
-    """A picture for each number."""
+    """Write an image for each number."""
     return write_files(folder, map(name.format, numbers))
 
 
 def missing_frames(clips: pd.DataFrame) -> list[str]:
-    """What is wrong with the frames of the clips, one line per clip; [] if each has all of them and they decode."""
+    """Return the faults of the clips' frames, one line per clip; [] if all frames exist and decode."""
     trouble = []
     for row in clips.itertuples():
         files, found = frames_between(list_frames(Path(row.folder)), row.onset, row.offset)
@@ -119,7 +119,7 @@ def casme_sq(
     ids: Sequence[Sequence[Any]] = CASME_SQ_IDS,
     videos: Sequence[Sequence[Any]] = CASME_SQ_VIDEOS,
 ) -> Path:
-    """CAS(ME)²: three headerless sheets; clips cut out, cropped (one is not) and as whole recordings."""
+    """CAS(ME)²: three headerless sheets; clips cut out, cropped (except one) and as whole recordings."""
     sheets = {"CASFEcode_final": rows, "naming_rule1": ids, "naming_rule2": videos}
     write_workbook(root / CASME_SQ_FILE, **sheets)
     write_frames(root / "selectedpic" / "s15" / "anger1_1", range(557, 609))
@@ -139,7 +139,7 @@ def casme_sq(
 def casme3a(
     root: Path, rows: Sequence[Sequence[Any]] = CASME3A_ROWS, parts: str = "part_A", sheet: str = "label"
 ) -> Path:
-    """CAS(ME)³ A: whole recordings in colour and depth, and the clips cut out; letters in the other case."""
+    """CAS(ME)³ A: whole recordings in colour and depth, and the clips cut out; names in other letter case."""
     sheets = {"readme": [["labels of version 2"]], sheet: [CASME3A_HEADER, [None] * 8, *rows]}
     write_workbook(root / CASME3A_FILE, **(sheets if sheet == "label" else {sheet: sheets[sheet]}))
     for subject, recording, last in (("spNO.1", "a", 20), ("spNO.2", "j", 10)):
@@ -161,7 +161,7 @@ def casme3c(root: Path, rows: Sequence[Sequence[Any]] = CASME3C_ROWS, parts: str
 
 
 def dfme(root: Path) -> Path:
-    """DFME: three workbooks, one in a folder and one without labels; clips in two places, rates mixed."""
+    """DFME: three workbooks, one in a folder and one without labels; clips in two places, mixed frame rates."""
     train = [
         ["sub0003", "sub0003_01", 12, 20, 31, "Disgust", 2, 500, "4+L10"],
         ["sub0003", "sub0003_02", 1, 4, 9, "anger ", 0, 300, 4],
@@ -181,7 +181,7 @@ def dfme(root: Path) -> Path:
 
 CASME_HEADER = ["Subject", "Filename", None, "OnsetF", "ApexF1", "ApexF2", "OffsetF", None, "AU", "Emotion"]
 CASME_ROWS: list[list] = [
-    # Several clips in one folder, subjects as number and as text, an apex that is none.
+    # Several clips in one folder, subjects as number and as text, an invalid apex.
     [6, "EP02_5", None, 4, 6, 7, 9, None, "4+7", "Disgust"],
     [6, "EP02_5", None, 15, 17, None, 20, None, 4, "tense"],
     ["01", "EP01_5", None, 8, 12, 13, 16, None, "R12+L14", "Happiness"],
@@ -192,7 +192,7 @@ MMEW_HEADER += ["remarks"]
 MMEW_ROWS: list[list] = [
     [1, "S01-01-001", 1, 4, 7, "6+12", "happiness", None],
     ["S02", "S02-02-003", 1, 3, 5, 2, "Surprise", "blurred"],
-    ["10", "S10-04-001", 1, 2, 4, None, "disgust", None],  # the name says others
+    ["10", "S10-04-001", 1, 2, 4, None, "disgust", None],  # 'others' by its name
     [30, "S30-07-002", 1, 2, 3, "4", "anger", None],
 ]
 FOURDME_HEADER = ["sub_ID", "fold_name", "fold", "Emotion", "Onset", "Apex", "Offset", "AUs", "AU1", "AU4"]
@@ -205,7 +205,7 @@ FOURDME_ROWS: list[list] = [
 ]
 SMIC_CLIPS: dict[str, tuple[str, range]] = {
     "s1_ne_01": ("negative", range(61206, 61212)),
-    "s1_po_02": ("positive", range(99998, 100003)),  # from 5 digits to 6: text would sort otherwise
+    "s1_po_02": ("positive", range(99998, 100003)),  # from 5 digits to 6: sorted as text, the order would differ
     "s3_sur_05": ("surprise", range(12345678, 12345683)),
     "s18_sur_03": ("surprise", range(700, 704)),
     "s18_ne_10": ("negative", range(900, 903)),
@@ -213,7 +213,7 @@ SMIC_CLIPS: dict[str, tuple[str, range]] = {
 
 
 def smic_raw(tree: Path) -> None:
-    """`tree` is HS: subjects, micro, emotions, clips; with the non-micro clips of one subject."""
+    """Write HS as `tree`: subjects, micro, emotions, clips; with the non-micro clips of one subject."""
     for clip, (emotion, numbers) in SMIC_CLIPS.items():
         write_files(tree / clip.split("_")[0] / "micro" / emotion / clip, (f"image{n:06d}.bmp" for n in numbers))
     write_files(tree / "s1" / "non-micro" / "s1_ne_77", ["image000001.bmp"])
@@ -221,14 +221,14 @@ def smic_raw(tree: Path) -> None:
 
 
 def smic_cropped(tree: Path) -> None:
-    """The same with the owners' crops: s18_sur_03 is empty, s3_sur_05 misses a frame."""
+    """Write HS with the owners' crops: s18_sur_03 is empty, s3_sur_05 lacks a frame."""
     for clip, (emotion, numbers) in SMIC_CLIPS.items():
         there = {"s18_sur_03": [], "s3_sur_05": [n for n in numbers if n % 10 != 0]}.get(clip, [*numbers])
         write_files(tree / clip.split("_")[0] / "micro" / emotion / clip, (f"reg_image{n:06d}.bmp" for n in there))
 
 
 def smic_e(tree: Path) -> None:
-    """SMIC-E: two digits of subject, no folders of emotions, JPEG."""
+    """SMIC-E: two-digit subjects, no folders of emotions, JPEG."""
     for clip, (_, numbers) in SMIC_CLIPS.items():
         subject, rest = clip.split("_", 1)
         name = f"s{subject[1:].zfill(2)}"
@@ -236,16 +236,16 @@ def smic_e(tree: Path) -> None:
 
 
 def casme(root: Path, folder: str = "Selected", prefix: str = "") -> None:
-    """CASME's workbook and frames; 06/EP02_5 holds both its clips and frames of neither."""
+    """CASME's workbook and frames; 06/EP02_5 contains both of its clips and frames outside them."""
     save(root / "casme.xlsx", [CASME_HEADER, *CASME_ROWS, [None]])
     frames = root / folder
     write_files(frames / "sub01" / "EP01_5", (f"{prefix}EP01_5-{n}.jpg" for n in range(8, 17)))
-    write_files(frames / "Sub06" / "ep02_5", (f"{prefix}EP02_5-{n}.jpg" for n in range(1, 25)))  # other-case letters
+    write_files(frames / "Sub06" / "ep02_5", (f"{prefix}EP02_5-{n}.jpg" for n in range(1, 25)))  # other letter case
     write_files(frames / "sub08" / "EP12_2_1", (f"{prefix}EP12_2_1-{n:03d}.jpg" for n in range(98, 103)))
 
 
 def mmew(root: Path) -> None:
-    """MMEW's workbook and crops; S10-04-001 lies where its name says, and one folder is in other letters' case."""
+    """Workbook and crops; S10-04-001 is in the folder of its name's emotion; one folder differs in letter case."""
     save(root / "MMEW_Micro_Exp.xlsx", [MMEW_HEADER, *MMEW_ROWS])
     places = [("happiness", "S01-01-001", 7), ("Surprise", "s02-02-003", 5), ("others", "S10-04-001", 4)]
     for emotion, clip, last in [*places, ("anger", "S30-07-002", 3)]:
@@ -253,7 +253,7 @@ def mmew(root: Path) -> None:
 
 
 def fourdme(root: Path) -> None:
-    """4DME's workbook and the frames of its grey camera."""
+    """4DME's workbook and the frames of its greyscale camera."""
     save(root / "4DME_Labelling_Micro_release v1.xlsx", [FOURDME_HEADER, *FOURDME_ROWS])
     for subject, clip, _, _, onset, _, offset, *_ in FOURDME_ROWS:
         write_files(root / "gray_micro" / str(subject) / clip, (f"{n:05d}.png" for n in range(onset, offset + 1)))
@@ -272,7 +272,7 @@ SAMM_ROWS: list[list] = [
 
 
 def casme2(root: Path) -> Path:
-    """Both sheets of labels, which say the same, the objective classes and the clips."""
+    """Both sheets of labels, which agree, the objective classes and the clips."""
     for name in ("CASME2-coding-20140508.xlsx", "CASME2-coding-20190701.xlsx"):
         save(root / name, [CASME2_HEADER, *CASME2_ROWS])
     objective_classes(root, CASME2_OBJECTIVE)
@@ -288,7 +288,7 @@ def objective_classes(root: Path, rows: list[list], header: str = "Objective Cla
 
 
 def samm(root: Path) -> Path:
-    """The workbook with its prose, and the clips, whose numbers are padded as each likes."""
+    """The workbook with text above its header, and the clips, with inconsistently padded numbers."""
     save(root / "SAMM_Micro_FACS_Codes_v2.xlsx", [*[["prose"]] * 13, SAMM_HEADER, *SAMM_ROWS])
     for subject, clip, _, onset, _, offset, *_ in SAMM_ROWS:
         write_frames(root / subject / clip, range(onset, offset + 1), subject + "_{:05d}.jpg")

@@ -1,4 +1,4 @@
-"""A store four times larger than the memory is joined, verified and read; started by test_store_resume.py.
+"""Join, verify and read a store four times larger than the memory limit; started by test_store_resume.py.
 
 python limited_build.py <an empty folder>
 """
@@ -13,7 +13,7 @@ from store_builds import lay_out, made_of
 from fdp_lightning.data.store.clip_store import FRAMES
 
 place, limit = Path(sys.argv[1]), 40 * 2**20
-made_of(*lay_out(place / "warm", [(2, 16, 16)], 16)[:2], 16)  # pyarrow has started its threads
+made_of(*lay_out(place / "warm", [(2, 16, 16)], 16)[:2], 16)  # starts the threads of pyarrow
 folder, clips, frames = lay_out(place / "large", [(16, 512, 512)] * 40, 512)
 sums = [int(f.sum()) for f in frames]
 assert sum(f.nbytes for f in frames) == 4 * limit

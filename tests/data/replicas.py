@@ -1,4 +1,4 @@
-"""Annotations with the published counts and the known quirks of every dataset; their clips are made up."""
+"""Annotations with the published counts and known quirks of every dataset; their clips are invented."""
 
 from collections.abc import Iterable, Iterator
 from itertools import cycle
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.data import layouts
 from tests.data.layouts import CASME2_HEADER, SAMM_HEADER, save, write_files
 
-# (subject, clip) → onset, apex, offset, action units, emotion of 2014: the rows that datasets are known for.
+# (subject, clip) → onset, apex, offset, action units, emotion of 2014: rows with known quirks.
 CASME2_KNOWN = {
     ("04", "EP12_01f"): (70, "/", 120, "4+R10", "disgust"), ("05", "EP09_05f"): (41, 41, 80, "L7+L10", "disgust"),
     ("05", "EP12_03f"): (31, 50, 80, "4", "disgust"), ("05", "EP16_04f"): (30, 90, 90, 12, "happiness"),
@@ -37,7 +37,7 @@ SAMM_OBJECTIVE = {1: 24, 2: 13, 3: 20, 4: 8, 5: 3, 6: 7, 7: 84}
 
 
 def casme2_rows(labels: str) -> list[list]:
-    """255 rows; subjects 10 and 18 have no clip of the three classes, 18 none of fear and sadness either."""
+    """255 rows; subjects 10 and 18 have no clip of the three classes, 18 also none of fear or sadness."""
     left = dict(CASME2_EMOTIONS)
     rows = {}
     for (subject, clip), (onset, apex, offset, units, emotion) in CASME2_KNOWN.items():
@@ -96,20 +96,20 @@ def samm_rows(offset_of_013: int = 5739) -> list[list]:
 
 
 def write_samm(root: Path, offset_of_013: int = 5739) -> Path:
-    """The sheet with its prose above the header."""
+    """The sheet with text above its header."""
     prose = [[f"prose {n}"] for n in range(13)]
     save(root / "SAMM_Micro_FACS_Codes_v2.xlsx", [*prose, SAMM_HEADER, *samm_rows(offset_of_013)])
     return root
 
 
 def spread(counts: dict) -> list:
-    """Each class so many times, the frequent ones among the rare, so that no subject has one kind only."""
+    """Return each class as often as counted, rare ones spread among frequent ones, so that no subject has only one."""
     places = [((k + 0.5) / count, name) for name, count in counts.items() for k in range(count)]
     return [name for _, name in sorted(places)]
 
 
 def in_turn(emotions: dict[str, int], subjects: Iterable[int]) -> Iterator[tuple[int, int, str]]:
-    """(number, subject, emotion) of so many clips of each emotion, dealt out to the subjects in turn."""
+    """Yield (number, subject, emotion) for the given counts of each emotion, assigned to the subjects in turn."""
     for number, (subject, emotion) in enumerate(zip(cycle(subjects), spread(emotions), strict=False)):
         yield number, subject, emotion
 
@@ -131,17 +131,17 @@ NO_OFFSET, APEX_OUTSIDE = 44, 4
 CASME3A_EMOTIONS = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sad": 57, "happy": 55}
 CASME3A_OBJECTIVE = {"I": 15, "II": 151, "III": 234, "IV": 37, "V": 47, "VI": 3, "VII": 373}
 CASME3A_WRONG = {tuple(row[:3]): (row[3], row[4]) for row in layouts.CASME3A_WRONG}
-"""(subject, folder, onset) → apex, offset, of the six rows known to be wrong."""
+"""(subject, folder, onset) → (apex, offset) of the six rows known to be wrong."""
 CASME3A_SUBJECTS = [f"spNO.{n}" for n in (*range(1, 92), 149, 214, 216)]
 ONLY_OTHERS = CASME3A_SUBJECTS[:6]
 SEVERAL_CLIPS, SINGLE_CLIPS = 191, 284
-"""Folders that hold several clips, of which one is in CASME3A_WRONG, and those that hold one."""
+"""Numbers of folders with several clips, one of them in CASME3A_WRONG, and of folders with one."""
 
 CASME3C_EMOTIONS = {"negative": 99, "surprise": 30, "others": 20, "positive": 16}
 
 
 def casme_sq_rows() -> list[list]:
-    """357 rows of 22 participants; of the micro-expressions 9 have one of the three classes, 14 of the four."""
+    """357 rows of 22 participants; 9 have micro-expressions of the three classes, 14 of the four."""
     rows: list[list] = []
     taken: dict[tuple[int, str], int] = {}
     videos = cycle(CASME_SQ_VIDEOS)
@@ -174,7 +174,7 @@ def casme_sq_rows() -> list[list]:
 
 
 def write_casme_sq(root: Path, name: str = layouts.CASME_SQ_FILE) -> Path:
-    """Three sheets without headers; a code that the spreadsheet took for a number."""
+    """Three sheets without headers; a code that the spreadsheet converted to a number."""
     ids = [[subject, f"s{subject}", number] for number, subject in enumerate(CASME_SQ_IDS, start=1)]
     videos = [[102 if code == "0102" else code, video] for video, code in CASME_SQ_VIDEOS.items()]
     sheets = {"CASFEcode_final": casme_sq_rows(), "naming_rule1": ids, "naming_rule2": videos}
@@ -183,7 +183,7 @@ def write_casme_sq(root: Path, name: str = layouts.CASME_SQ_FILE) -> Path:
 
 
 def casme3a_rows() -> list[list]:
-    """860 rows in 474 folders and those of the wrong rows; six subjects have no clip but others."""
+    """860 rows in 474 folders and in those of the wrong rows; six subjects have only `others`."""
     wrong = [[*row[:6], "II", row[7]] for row in layouts.CASME3A_WRONG]
     rows = []
     subjects = cycle(CASME3A_SUBJECTS)
@@ -217,7 +217,7 @@ def write_casme3a(root: Path) -> Path:
 
 
 def write_casme3c(root: Path) -> Path:
-    """165 rows of 30 subjects, one with a full-width comma, and that of subject 22, who has no clip."""
+    """165 rows of 30 subjects, one with a full-width comma, and a row of subject 22, who has no clip."""
     rows: list[list] = [[22, None, None, None, None, None, None, "p22"]]
     for number, subject, emotion in in_turn(CASME3C_EMOTIONS, [n for n in range(1, 32) if n != 22]):
         units = "1，2" if number == 7 else "4,7" if number % 2 else 12
@@ -228,7 +228,7 @@ def write_casme3c(root: Path) -> Path:
 
 
 def write_casme(root: Path) -> Path:
-    """189 rows of 18 subjects; 06/EP02_5 holds six."""
+    """189 rows of 18 subjects; 06/EP02_5 contains six."""
     rows: list[list] = []
     for number, subject, emotion in in_turn(CASME_EMOTIONS, range(1, 19)):
         subject, onset = (6, 20 * number + 4) if number < 6 else (subject, 30)
@@ -278,7 +278,7 @@ def write_dfme(root: Path) -> Path:
 
 
 def write_mmew(root: Path) -> Path:
-    """300 rows of 30 subjects; subjects as number and as text, a row that holds nothing but a remark."""
+    """300 rows of 30 subjects; subjects as number and as text, a row with only a remark."""
     taken: dict[tuple[int, str], int] = {}
     rows: list[list] = []
     for number, subject, emotion in in_turn(MMEW_EMOTIONS, range(1, 31)):
@@ -291,7 +291,7 @@ def write_mmew(root: Path) -> Path:
 
 
 def write_fourdme(root: Path) -> Path:
-    """267 rows, 67 of them of two emotions at once."""
+    """267 rows, 67 of them with two emotions."""
     rows = []
     for number, subject, emotion in in_turn(FOURDME_EMOTIONS, range(1, 42)):
         marks = [int(name in emotion) for name in ("Positive", "Negative", "Surprise", "Repression", "Others")]
@@ -302,7 +302,7 @@ def write_fourdme(root: Path) -> Path:
 
 
 def smic_clips() -> list[str]:
-    """164 names; the ones that the cropped release is known for are among them."""
+    """164 names, including those with known faults in the cropped release."""
     names = list(SMIC_QUIRKS)
     for code, count in SMIC_EMOTIONS.items():
         left = count - sum(code in name.split("_") for name in SMIC_QUIRKS)
@@ -312,7 +312,7 @@ def smic_clips() -> list[str]:
 
 
 def write_smic(root: Path, cropped: bool) -> Path:
-    """The tree of SMIC-HS; of the crops one clip is empty and four miss a frame."""
+    """The tree of SMIC-HS; among the crops, one clip is empty and four lack a frame."""
     for place, clip in enumerate(smic_clips()):
         subject, code, _ = clip.split("_")
         numbers = [*range(61206 + place, 61210 + place)]

@@ -16,7 +16,7 @@ from fdp_lightning.data.store.sources import ClipSource, list_sources, parts_of,
 from fdp_lightning.errors import UserError
 
 SETTINGS = FaceSettings(method="none")
-"""Whole pictures: how a store is kept does not depend on how faces are found."""
+"""Whole images, because storage does not depend on face detection."""
 
 
 def image(clips: pd.DataFrame, clip: int, frame: int) -> Path:
@@ -31,14 +31,14 @@ def place_of(stores: Path, clips: pd.DataFrame, policy: str = "strict", settings
 def build(
     stores: Path, clips: pd.DataFrame, policy: str = "strict", settings: FaceSettings = SETTINGS, **options
 ) -> Path:
-    """Build a store and give its folder."""
+    """Build a store and return its folder."""
     folder = place_of(stores, clips, policy, settings)
     build_store(folder, clips, list_sources(clips), settings, policy, **options)
     return folder
 
 
 def refused(stores: Path, clips: pd.DataFrame, policy: str, settings: FaceSettings = SETTINGS) -> str:
-    """The message of a build that is refused; nothing but prepared clips may stay."""
+    """Return the message of a build that fails; only prepared clips may remain."""
     with pytest.raises(UserError) as caught:
         build(stores, clips, policy, settings)
     assert not stores.exists() or {path.suffix for path in stores.iterdir()} <= {".building"}
@@ -50,12 +50,12 @@ def manifest(folder: Path) -> dict:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Each file of a store."""
+    """Return file name → content of a store."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def count_prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A list that grows by a clip's name whenever one is prepared from its images in this process."""
+    """Return a list to which the name of each clip is added when it is prepared from images in this process."""
     prepared: list[str] = []
     real = prepare_clip.prepare_clip
 
@@ -68,10 +68,10 @@ def count_prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def lay_out(stores: Path, shapes: list[tuple[int, ...]], size: int) -> tuple[Path, pd.DataFrame, list[np.ndarray]]:
-    """The prepared clips of a dataset without images, ready to be joined by `build_store`: random frames.
+    """Write prepared clips with random frames, ready to be joined by `build_store`, for a dataset without images.
 
     Returns:
-        The folder of the store to be, its clip table, and each clip's frames.
+        Folder of the future store, its clip table, and the frames of each clip.
     """
     rng = np.random.default_rng(0)
     clips = pd.DataFrame(
@@ -93,11 +93,11 @@ def lay_out(stores: Path, shapes: list[tuple[int, ...]], size: int) -> tuple[Pat
 
 
 def source_of(clip: ClipSource) -> ClipSource:
-    """A source without its problems: these clips have no folder, and none of them is looked for."""
+    """Return a source without problems: these clips have no folders, which are not to be checked."""
     return type(clip)(clip.clip, [], [], clip.fingerprint)
 
 
 def made_of(folder: Path, clips: pd.DataFrame, size: int) -> ClipStore:
-    """The store of clips that `lay_out` has prepared."""
+    """Return the store of clips that `lay_out` has prepared."""
     build_store(folder, clips, [source_of(clip) for clip in list_sources(clips)], FaceSettings(size=size))
     return open_store(folder)

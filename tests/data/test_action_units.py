@@ -1,4 +1,4 @@
-"""Action units in cells of real tables, to the unit or named; and the targets that a protocol makes of them."""
+"""Action units in cells of real tables, parsed or reported, and the targets that a protocol derives from them."""
 
 from dataclasses import replace
 from functools import cache
@@ -35,7 +35,7 @@ def either(*units: Unit) -> tuple[Unit, ...]:
         ("M4R", [Unit(4, prefix="M", side="right")]), ("4 ?", [Unit(4, uncertain=True)]),
         ("4 (K), 7", [Unit(4, static=True), Unit(7)]), ("7(k)?", [Unit(7, static=True, uncertain=True)]),
         ("AUs 1, 2", [Unit(1), Unit(2)]), ("L AU 12", [Unit(12, side="left")]), ("AUL12", [Unit(12, side="left")]),
-        ("12 L 7", [Unit(12), Unit(7, side="left")]),  # between two numbers: the second's
+        ("12 L 7", [Unit(12), Unit(7, side="left")]),  # between two numbers: belongs to the second
         ("１２＋Ｌ７；４？", [Unit(12), Unit(7, side="left"), Unit(4, uncertain=True)]),
         ("14or", [Unit(14, uncertain=True)]), ("or 14", [Unit(14, uncertain=True)]), ("", []), ("/", []), ("+\n", []),
     ],
@@ -59,7 +59,7 @@ def test_alternatives_are_one_group_of_uncertain_units_and_not_among_the_numbers
     ("cell", "expected", "uncertain"),
     [
         *((cell, ActionUnits(unknown=True), True) for cell in ("?", "??", " ？ ")),
-        ("4+?", ActionUnits(units=(Unit(4),), unknown=True), True),  # which does not make that unit uncertain
+        ("4+?", ActionUnits(units=(Unit(4),), unknown=True), True),  # AU4 itself is not uncertain
         *((cell, ActionUnits(neutral=True), False) for cell in ("0", "0.0", "AU0")),
         ("14 or x", ActionUnits(units=(Unit(14, uncertain=True),), unreadable=("x",)), True),
     ],
@@ -140,8 +140,8 @@ def test_what_nobody_knows_is_kept_and_not_guessed_at(cell: str) -> None:
     assert 4 in parse(f"4+{cell}").numbers
 
 
-# The published row of SAMM in CD6ME, the five cells with "or" that its authors decided, and those that only FACS
-# notation reads.
+# The published row of SAMM in CD6ME, the five cells with "or" that its authors decided, and cells that can be parsed
+# only with FACS notation.
 SAMM_ROW = {
     "AU1": 6, "AU2": 18, "AU4": 23, "AU5": 10, "AU6": 3, "AU7": 46, "AU9": 5, "AU10": 6, "AU12": 28, "AU14": 13,
     "AU15": 4, "AU17": 6,
@@ -175,7 +175,7 @@ def test_the_row_of_samm_in_cd6me_is_as_published_with_odd_cells_and_decided_alt
     part = cd6me().of("samm")
     from_odd = counted(part.choose(samm(odd))["target"])
     assert sum(from_odd.values()) == 21
-    # The decided alternatives are those of the five clips alone.
+    # Alternatives are decided for these five clips only.
     decided = part.choose(samm(WITH_OR | {"006/006_1_2": "L14 or L12"}))["target"]
     assert decided.tolist() == ["AU12+AU15", "AU12+AU15", "AU14", "AU14", "AU14", ""]
     plain = {name: n - from_odd.get(name, 0) - counted(decided).get(name, 0) for name, n in SAMM_ROW.items()}
@@ -197,11 +197,11 @@ def test_a_notation_nobody_knows_stops_a_protocol_of_units_and_names_cell_and_cl
 def test_a_user_can_say_what_a_cell_means_or_do_without_the_clip() -> None:
     clips = samm({"006/006_1_2": "4+x9", "007/007_3_1": "4"})
     part = cd6me().of("samm")
-    meant = {"006/006_1_2": "4+9", "007/007_3_1": "12"}  # the second says by itself what it means
+    meant = {"006/006_1_2": "4+9", "007/007_3_1": "12"}  # the second cell is unambiguous by itself
     named = Protocol(**{**vars(part), "read_as": meant})
     assert named.apply(clips)["target"].tolist() == ["AU4+AU9", "AU4"]
     accepted = Protocol(**{**vars(part), "strict": False})
-    assert accepted.apply(clips)["clip"].tolist() == ["007_3_1"]  # what is unknown is not "not shown"
+    assert accepted.apply(clips)["clip"].tolist() == ["007_3_1"]  # an unknown unit does not count as not shown
     left_out = accepted.left_out(clips)
     assert left_out["clip"].tolist() == ["006_1_2"] and "x9" in left_out["why"][0]
     assert accepted.differences(accepted.choose(clips), clips)
@@ -215,7 +215,7 @@ def test_names_and_numbers_say_the_same(shown: list[list[bool]]) -> None:
     texts = pd.Series(["+".join(u for u, there in zip(UNITS, row, strict=True) if there) for row in shown])
     numbers = target_numbers(texts, UNITS, LabelKind.MULTI)
     assert numbers.dtype == np.float32
-    np.testing.assert_array_equal(numbers, np.array(shown))  # AU1 is not found in AU12
+    np.testing.assert_array_equal(numbers, np.array(shown))  # AU1 does not match AU12
     assert class_counts(numbers, 3) == np.array(shown).sum(axis=0).tolist()
     table = pd.DataFrame({"target": texts, "dataset": "d", "subject": "s"})
     assert list(count(table, UNITS, LabelKind.MULTI)["classes"].values()) == class_counts(numbers, 3)

@@ -1,4 +1,4 @@
-"""The adapters on true layouts: tables to the letter, frames of every kind, copies one level off, broken ones named."""
+"""The adapters on true layouts: exact tables, all kinds of frames, copies one level off, messages on broken ones."""
 
 import logging
 import shutil
@@ -220,12 +220,12 @@ def test_of_several_trees_of_smic_the_chosen_kind_counts_once(tmp_path: Path, ki
     layouts.smic_cropped(tmp_path / "SMIC_all_cropped" / "HS")
     layouts.smic_raw(tmp_path / "SMIC_all_raw" / "HS")
     layouts.smic_e(tmp_path / "SMIC-E")
-    # Other cameras, and other clips of this one.
+    # Clips of other cameras, and other clips of this one.
     for other in ("VIS", "NIR", "SMIC-VIS-E", "SMIC_all_raw/HS/s2/non_micro", "HS/s2/Non-Micro", "__MACOSX/HS"):
         write_files(tmp_path / other / "s2" / "micro" / "negative" / "s2_ne_01", ["image000001.bmp"])
     clips = SMIC(tmp_path, frames=kind).clips()
     assert clips["clip"].tolist() == [row[1] for row in SMIC_ROWS]
-    assert clips["folder"].str.startswith(str(tmp_path / f"SMIC_all_{kind}")).all()  # and not SMIC-E, which sorts first
+    assert clips["folder"].str.startswith(str(tmp_path / f"SMIC_all_{kind}")).all()  # not SMIC-E, which sorts first
 
 
 def test_a_clip_of_smic_below_another_emotion_than_its_name_says_has_a_remark(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_the_other_kind_of_smic_is_refused_with_what_is_there(tmp_path: Path, as
 
 
 def test_emotions_that_disagree_have_a_remark(tmp_path: Path) -> None:
-    """In MMEW those of table and file name, in 4DME those of a cell and its columns."""
+    """In MMEW table and file name disagree, in 4DME a cell and the columns."""
     layouts.mmew(tmp_path / "mmew")
     layouts.fourdme(tmp_path / "fourdme")
     remarks = MMEW(tmp_path / "mmew").clips()["remark"], FourDME(tmp_path / "fourdme").clips()["remark"]
@@ -257,7 +257,7 @@ def test_emotions_that_disagree_have_a_remark(tmp_path: Path) -> None:
     "cell", ["Surprise+Negative", "negative & surprise", "Surprise，Negative", "SURPRISE and negative"]
 )
 def test_combined_emotions_of_4dme_are_one_text_however_they_are_written(tmp_path: Path, cell: str) -> None:
-    header = layouts.FOURDME_HEADER[:8]  # a copy without the columns of single units and emotions is read too
+    header = layouts.FOURDME_HEADER[:8]  # copies without the columns of single units and emotions can be read
     save(tmp_path / FourDME.workbooks["v1"][0], [header, [1, "1_ne_01", 1, cell, 12, 15, 18, "4"]])
     assert lines(FourDME(tmp_path).clips(), "emotion remark") == [["negative+surprise", ""]]
 
@@ -286,7 +286,7 @@ def test_a_root_above_the_copy_finds_every_frame_and_says_where(dataset: type[Fa
     assert list(clips.columns) == COLUMNS and set(clips["dataset"]) == {dataset.name}
     assert found.found_deeper().startswith(str(tmp_path / "a" / "b")) and at_home.found_deeper() == ""
     kinds = {problem.kind for problem in folder_problems(found, clips, list_folders(clips["folder"]))}
-    assert kinds - {"unlabelled_folder"} == {"found_deeper"}  # frames outside of clips are no problem of a recording
+    assert kinds - {"unlabelled_folder"} == {"found_deeper"}  # recordings may have frames outside clips
     found.require_frames()
     pd.testing.assert_frame_equal(at_home.clips(), clips)
 

@@ -1,4 +1,4 @@
-"""Batches: what they hold, by every way of sampling and in colour, the released code's ways, and key frames."""
+"""Batches: their content for each sampling rule and in colour, the released code's variants, and key frames."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -66,15 +66,15 @@ def test_each_set_is_scaled_by_its_own_values(module: Module) -> None:
         centred = plain - plain.mean()
         torch.testing.assert_close(changed, centred / centred.max(), atol=1e-5, rtol=0)
         means.append(plain.mean().item())
-    assert abs(means[0] - means[1]) > 1e-3  # by each other's mean they would not be centred
+    assert abs(means[0] - means[1]) > 1e-3  # the other set's mean would not centre them
     even = usual.test_set
     even._clips = np.full_like(even._clips, 77)
     even.normalise_by_itself()
-    assert items(even)["frames"].abs().max() < 1e-6  # one grey value: not divided by zero
+    assert items(even)["frames"].abs().max() < 1e-6  # constant frames: no division by zero
 
 
 def plain(clips: ClipDataset, index: int) -> dict[str, torch.Tensor]:
-    """One clip by itself, to be collated by PyTorch: the reference implementation."""
+    """Return one clip, to be collated by PyTorch: the reference implementation."""
     seed = int(np.random.SeedSequence([clips.seed, clips.epoch, index]).generate_state(1)[0])
     frames = clips.augmentation(clips.sampled_frames[index], seed)
     return {
@@ -87,7 +87,7 @@ def plain(clips: ClipDataset, index: int) -> dict[str, torch.Tensor]:
 
 
 def loader_of(data: FoldDataModule, epoch: int) -> torch.utils.data.DataLoader:
-    """The loader that a trainer gets in an epoch."""
+    """Return the loader that a trainer gets for an epoch."""
     device = SimpleNamespace(root_device=torch.device("cpu"))
     data.trainer = SimpleNamespace(current_epoch=epoch, world_size=1, global_rank=0, strategy=device)
     return data.train_dataloader()
@@ -206,7 +206,7 @@ def test_random_frames_are_of_training_alone_and_new_each_epoch(module: Module, 
         numbers.append(items(data.train_set)["frame_number"])
     assert all((n.diff(dim=1) > 0).all() for n in numbers)
     assert not torch.equal(numbers[0], numbers[1]) and not torch.equal(numbers[1], numbers[2])
-    assert len({tuple((n - n[:1]).tolist()) for n in numbers[0]}) > 1  # nor do all clips get the same places
+    assert len({tuple((n - n[:1]).tolist()) for n in numbers[0]}) > 1  # the positions differ between clips
     rows = data.train_set._rows
     for i, item in enumerate(map(data.train_set.__getitem__, range(len(rows)))):
         places = np.searchsorted(store.frame_numbers(rows[i]), item["frame_number"].numpy())
@@ -232,7 +232,7 @@ def test_colour_has_three_channels_with_common_statistics(module: Module, casme2
     assert data.fitted.statistics.std == pytest.approx(everything.std(correction=0).item(), abs=1e-5)
     frames = next(iter(data.train_dataloader()))["frames"]
     assert frames.shape == (4, 8, 3, 32, 32)
-    # How a batch lies in memory decides how networks sum: as PyTorch's own collation lays it.
+    # Memory layout affects the order of summation: it must be that of PyTorch's collation.
     assert frames.stride() == default_collate([data.train_set[i]["frames"] for i in range(4)]).stride()
 
 

@@ -1,4 +1,4 @@
-"""What is said of an annotation, of folders' listings and of pictures' headers; and corrections of known errors."""
+"""Problems found in annotations, folder listings and image headers, and corrections of known errors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ from fdp_lightning.instantiate import settings
 
 
 def table(*intervals: tuple, folder: str = "f", units: str = "4") -> pd.DataFrame:
-    """A clip for each (onset, apex, offset), all of one folder."""
+    """Return a clip for each (onset, apex, offset), all in one folder."""
     rows = pd.DataFrame(intervals, columns=["onset", "apex", "offset"], dtype=object)
     names = [f"c{n}" for n in range(len(rows))]
     return clip_table(rows.assign(dataset="made_up", subject="01", clip=names, action_units=units, folder=folder))
@@ -58,7 +58,7 @@ def test_what_a_dataset_does_not_annotate_at_all_is_no_remark_on_its_clips() -> 
 
 
 def of_sizes(root: Path, name: str, sizes: Sequence[int]) -> pd.DataFrame:
-    """A clip whose images have so many bytes."""
+    """Write a clip whose images have these numbers of bytes."""
     folder = root / "CASME2_RAW_selected" / "sub01" / name
     folder.mkdir(parents=True)
     for number, size in enumerate(sizes, start=1):
@@ -136,7 +136,7 @@ def intervals(clips: pd.DataFrame) -> list[list[int | None]]:
     return numbers.where(numbers.notna(), None).values.tolist()
 
 
-# Clip, in a clip table's order, and its interval as annotated, as its owners have it since, and as it should be.
+# Clips in the order of a clip table, each with its interval as annotated, in the owners' later version, and corrected.
 ERRORS: list[tuple[str, str, str, list[int], list[int], list[int | None]]] = [
     ("casme3a", "spNO.149", "d", [112, 83, 180], [112, 83, 180], [112, 160, 180]),
     ("casme3a", "spNO.214", "c", [20, 27, 3460], [20, 27, 3460], [20, 27, 34]),
@@ -172,7 +172,7 @@ SHEET = "CASME2-coding-20140508.xlsx"
 
 
 def of_247(root: Path) -> pd.Series:
-    """The clip of CASME II that the protocol of 247 clips includes, as the protocol has it."""
+    """Return the clip of CASME II that the protocol of 247 clips includes, as the protocol defines it."""
     protocol = settings(Protocol, configuration("protocol=casme2_5c_247").protocol)
     clips = protocol.apply(read_clips(CASME2(root), protocol, "official"))
     return clips.set_index(["subject", "clip"]).loc[("24", "EP02_07")]

@@ -1,4 +1,4 @@
-"""Faces: real MTCNN on a real photograph, upright and turned; every way to cut one out; and the regions of a face."""
+"""Faces: real MTCNN on a real photograph, upright and turned; all alignment methods; and the regions of a face."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -43,12 +43,12 @@ def picture() -> np.ndarray:
 
 
 def moved(image: np.ndarray, degrees: float, scale: float, shift: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """The picture under a similarity transform, on grey, and its matrix; the canvas grows with the scale."""
+    """Return the image under a similarity transform, on grey, and the matrix; the canvas grows with the scale."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale)
     matrix[:, 2] += (max(scale, 1) - 1) * np.array([width, height]) / 2 + shift
     side = (round(width * max(scale, 1)), round(height * max(scale, 1)))
-    # No mirrored border: it holds more faces, and of a small picture larger ones.
+    # No mirrored border: it would contain more faces, and larger ones if the image is small.
     return cv2.warpAffine(image, matrix, side, flags=cv2.INTER_AREA, borderValue=(128, 128, 128)), matrix
 
 
@@ -57,13 +57,13 @@ def through(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def way(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """How far the second of two aligned frames is shifted, by their phases."""
+    """Return the shift between two aligned frames by phase correlation."""
     window = cv2.createHanningWindow((SIZE, SIZE), cv2.CV_64F)
     return cv2.phaseCorrelate(one.astype(np.float64), other.astype(np.float64), window)[0]
 
 
 def prepared_by(folder: Path, pictures: Sequence[np.ndarray], **settings: object) -> PreparedClip:
-    """A clip of these pictures, prepared by `FaceSettings(**settings)`."""
+    """Return a clip of these images, prepared with `FaceSettings(**settings)`."""
     files = []
     for number, picture in enumerate(pictures, start=1):
         files.append(FrameFile(number, folder / f"img{number}.png"))
@@ -101,8 +101,8 @@ def test_faces_found_together_are_those_found_one_by_one(picture: np.ndarray) ->
         if one is None or other is None:
             assert one is other
             continue
-        # Each kind of CPU adds up in its own order, and a last bit can move a landmark by a hundredth of a pixel (see
-        # `find_faces`). What counts is the aligned picture: it must move by less than makes a grey value another one.
+        # The order of summation depends on the CPU, and a last bit can move a landmark by a hundredth of a pixel (see
+        # `find_faces`). The aligned image must move too little to change a grey value.
         np.testing.assert_allclose(other.box, one.box, atol=0.05)
         assert (other.count, other.confidence) == (one.count, pytest.approx(one.confidence, abs=1e-3))
         alone, together = (alignment(face.landmarks, SIZE) for face in (one, other))
@@ -172,8 +172,8 @@ def test_one_by_one_a_frame_without_a_face_follows_the_nearest(picture: np.ndarr
     assert "no face on 4 of 6 frames" in problem.detail
     frames = prepared.frames
     assert np.array_equal(frames[0], frames[2]) and np.array_equal(frames[3], frames[5])
-    assert not np.array_equal(frames[2], frames[3])  # by the second picture, and by the fifth
-    assert way(frames[1], frames[4]) == pytest.approx((0, 0), abs=0.5)  # a face that moves stays where it is
+    assert not np.array_equal(frames[2], frames[3])  # aligned by the second and by the fifth frame
+    assert way(frames[1], frames[4]) == pytest.approx((0, 0), abs=0.5)  # aligned, a moving face stays in place
 
 
 def test_a_frame_of_another_size_is_a_problem_and_not_used(picture: np.ndarray, tmp_path: Path) -> None:
@@ -190,14 +190,14 @@ def test_every_pixel_is_in_one_region(size: int, margin: float) -> None:
     assert set(regions) == {"brows", "eyes", "nose", "mouth", "cheeks", "chin", ELSEWHERE}
     assert (np.stack(list(regions.values())).sum(axis=0) == 1).all()
     assert all(mask.any() for mask in regions.values())
-    assert all((mask != mask[:, ::-1]).mean() < 0.01 for mask in regions.values())  # a mirror image has the same
+    assert all((mask != mask[:, ::-1]).mean() < 0.01 for mask in regions.values())  # symmetric under mirroring
     for method in ("box", "none", "official_crops"):  # not aligned by landmarks
         assert face_regions(FaceSettings(method=method)) is None
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.25])
 def test_landmarks_lie_in_their_regions(margin: float) -> None:
-    """Also those of a template of one's own, to which the outlines follow."""
+    """Includes a custom template, which the outlines follow."""
     for template in (TEMPLATE, 0.5 + 0.8 * (TEMPLATE - 0.5)):
         regions = face_regions(FaceSettings(size=100, margin=margin), template)
         assert regions is not None
@@ -225,7 +225,7 @@ def test_a_clip_is_aligned_as_if_upright(tmp_path: Path, settings: dict, turn: i
 
 @pytest.mark.parametrize(("scale", "tilt"), [(0.35, -15), (0.7, 20)])
 def test_where_mtcnn_is_sure_of_a_face_on_its_side_the_true_one_is_taken(scale: float, tilt: int) -> None:
-    # Among these are detections of more than .97 with the landmarks of a face that is not there.
+    # Some of these are false detections with confidence above .97.
     picture = data.astronaut()
     matrix = cv2.getRotationMatrix2D((225, 120), tilt, 1)
     picture = cv2.warpAffine(picture, matrix, (512, 512), borderMode=cv2.BORDER_REFLECT)
@@ -235,7 +235,7 @@ def test_where_mtcnn_is_sure_of_a_face_on_its_side_the_true_one_is_taken(scale: 
     last = picture.shape[1] - 1
     for turn in (1, 2, 3):
         lying = np.ascontiguousarray(np.rot90(picture, -turn))
-        assert find_faces([lying], turns=(0,)) == [None]  # whatever MTCNN is sure of
+        assert find_faces([lying], turns=(0,)) == [None]  # despite MTCNN's confident detections
         found = find_face(lying)
         assert found.turn == turn
         points = found.landmarks
@@ -260,7 +260,7 @@ WHOLE = ("none", "official_crops")
 
 
 def test_eyes_and_mouth_of_a_moved_picture_are_recovered_within_half_a_pixel() -> None:
-    """Both as they are read in the moved picture and as those of the picture before it move along."""
+    """Both the landmarks detected in the moved image and the original ones, transformed, are compared."""
     picture = data.astronaut()
     face = find_face(picture)
     expected = through(alignment(face.landmarks, SIZE), face.landmarks)
@@ -284,7 +284,7 @@ def test_a_still_clip_stays_exactly_so_in_grey_and_in_colour(picture: np.ndarray
         assert (prepared.detections, prepared.detected_on, prepared.problems) == (int(method not in WHOLE), 1, [])
         assert len(prepared.matrix) == 6 and len(prepared.box) == 4
     grey, coloured = by["grey"].frames[0], by["rgb"].frames[0]
-    assert np.abs(coloured @ np.array([0.299, 0.587, 0.114]) - grey).max() <= 2  # each is rounded on its way
+    assert np.abs(coloured @ np.array([0.299, 0.587, 0.114]) - grey).max() <= 2  # both are rounded
     red, _, blue = coloured.reshape(-1, 3).mean(axis=0)
     assert red > blue + 10 and grey.std() > 20  # skin and an orange suit, so red comes first
 

@@ -1,4 +1,4 @@
-"""Optical flow against known motion, strain and scales against their definitions; and the maps of clips and folds."""
+"""Optical flow against known motion, strain and scales against their definitions, and the maps of clips and folds."""
 
 import shutil
 from collections.abc import Callable
@@ -36,7 +36,7 @@ EVERY = InputSettings(channels=CHANNELS, size=12)
 
 
 def texture(right: float, down: float) -> np.ndarray:
-    """A blurred random texture, displaced by so many pixels."""
+    """Return a blurred random texture, displaced by the given numbers of pixels."""
     wide = cv2.GaussianBlur(np.random.default_rng(0).random((SIDE + 16, SIDE + 16)).astype(np.float32), (0, 0), 2)
     wide = cv2.normalize(wide, None, 0, 255, cv2.NORM_MINMAX)
     moved = cv2.warpAffine(wide, np.float32([[1, 0, right], [0, 1, down]]), wide.shape, flags=cv2.INTER_CUBIC)
@@ -144,14 +144,14 @@ def test_a_sequence_starts_still_and_follows_the_motion() -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_scaled_clip_mirrors_into_the_scaled_mirrored_clip(scale: str) -> None:
     maps = np.random.default_rng(1).normal(size=(3, 4, 5, 5)).astype(np.float32)
-    maps[:, 1] = maps[..., 2, 2] = 0  # nothing moved up or down, nor in the middle
+    maps[:, 1] = maps[..., 2, 2] = 0  # no vertical motion, and none in the middle
     settings = InputSettings(channels=("magnitude", "v", "u", "strain"), scale=scale)
     fitted = FlowScale.fit(settings, [maps, 2 * maps])
     mirrored = maps[..., ::-1].copy()
     mirrored[:, 2] *= -1
     np.testing.assert_allclose(fitted.mirror(fitted.apply(maps)), fitted.apply(mirrored), atol=1e-6)
     assert fitted.apply(maps).dtype == np.float32
-    if scale in ("clip_minmax", "train_std"):  # no motion stands where the scale of a clip puts zero
+    if scale in ("clip_minmax", "train_std"):  # no motion is mapped to the clip's value of zero
         still = fitted.apply(maps * 0, like=maps)
         np.testing.assert_allclose(still, np.broadcast_to(fitted.apply(maps)[..., 2:3, 2:3], still.shape), atol=1e-6)
 
@@ -204,7 +204,7 @@ def copied(store: Path, place: Path) -> ClipStore:
 
 @pytest.fixture(scope="module")
 def own_store(store_folder_path: Path, tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
-    """A copy of the store with a place of its own for maps, which the tests here share."""
+    """A copy of the store with its own folder of maps, shared by the tests of this file."""
     return copied(store_folder_path, tmp_path_factory.mktemp("stores"))
 
 
@@ -228,7 +228,7 @@ def test_maps_of_clips_are_kept(store_folder_path: Path, casme2_clips: pd.DataFr
     assert {path: path.stat().st_mtime_ns for path in files} == files
     next(iter(files)).write_bytes(b"damaged")
     np.testing.assert_array_equal(made(own_store, clips), maps)
-    # Another apex is another file; without one the farthest frame takes its place.
+    # A different apex means a different file; a missing one is replaced by the farthest frame.
     others = clips.assign(apex=clips["onset"] + 1)
     others.loc[others.index[2], "apex"] = pd.NA
     found = made(own_store, others)

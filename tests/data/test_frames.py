@@ -1,4 +1,4 @@
-"""Frames are listed, numbered by the digits that vary, never half decoded; deep samples and pictures too large."""
+"""Frames: listing, numbering by the digits that vary, no partial decoding, deep samples, and oversized images."""
 
 import re
 import zlib
@@ -51,14 +51,14 @@ NAMES += ["2026-11-27_clip3_{:03d}_v2", "cam1_{}_640x480@200", "{}"]
         (["2frame"], [2]), (["reg_1_img7"], [7]), ([], []),
         # several names: the digits that vary
         *(([name.format(number) for number in (9, 10, 11, 30)], [9, 10, 11, 30]) for name in NAMES),
-        # the last of several that do: a counter beside the number in the recording
+        # the last of several varying ones: a counter precedes the number in the recording
         (["1_100", "2_105", "3_110"], [100, 105, 110]), (["sub01_1_46", "sub01_2_47"], [46, 47]),
-        # sizes and places of crops vary as well, in another order
+        # sizes and positions of crops vary as well, but not in order
         (["0001_crop_224x231", "0002_crop_224x229", "0003_crop_224x230"], [1, 2, 3]),
         (["1_x40_y12", "2_x41_y12", "3_x41_y13", "4_x40_y13"], [1, 2, 3, 4]),
-        # a number that occurs twice stays one
+        # a number may occur twice
         (["img1", "img2", "img02", "img3"], [1, 2, 2, 3]), (["1_crop_224", "2_crop_224", "02_crop_224"], [1, 2, 2]),
-        # each name is of another kind
+        # names of different patterns
         (["a1_224", "b2_225"], [224, 225]), (["img1_224", "img2_224", "cover_5"], [1, 2, 5]),
     ],
 )  # fmt: skip
@@ -70,7 +70,7 @@ def test_stray_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, "img1.jpg", "._img1.jpg", "Thumbs.db", "notes2.txt", "cover.jpg", "img3.jpg.part", ".DS_Store")
     touch(tmp_path / "img4.jpg", "img5.jpg")
     touch(tmp_path, "img9.JPEG", "img10.PNG", "img100.bmp", "img011.tiff", "img12.tif")
-    # In the order of their numbers, not of their names.
+    # Sorted by number, not by name.
     assert [file.number for file in list_frames(tmp_path)] == [1, 9, 10, 11, 12, 100]
 
 
@@ -87,7 +87,7 @@ def test_missing_frames_are_reported_by_number(tmp_path: Path) -> None:
 def test_pictures_in_folders_of_odd_names_are_found_and_decoded_exactly(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "clip [a] 微 ü é"
     folder.mkdir()
-    # The last is a PNG under the name of a JPEG: read by its content.
+    # The last is a PNG file named as JPEG: the content decides.
     (folder / name).write_bytes(encode(Path(name).suffix.replace(".jpg", ".png")))
     (file,) = list_frames(folder)
     assert np.array_equal(read_image(file.path), PICTURE[..., ::-1])
@@ -165,7 +165,7 @@ GREY = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures(4)]
 
 
 def deep(picture: np.ndarray, bits: int) -> np.ndarray:
-    """Samples of so many bits in 16, the brightest of all the pictures at the end of their range."""
+    """Return 16-bit samples that use the given number of bits; the brightest of all images is at the maximum."""
     return (picture.astype(np.float64) / 255 * (2**bits - 1)).round().astype(np.uint16)
 
 
@@ -189,7 +189,7 @@ def test_the_range_of_grey_samples_is_found_and_said(tmp_path: Path, bits: int, 
 
 def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path: Path) -> None:
     images = [deep(image, 12) for image in GREY]
-    images[0] //= 8  # by itself of 9 bits
+    images[0] //= 8  # 9 bits if read separately
     folder = FrameFolder(write(tmp_path / "clip", images, ".png"))
     first, second, *_ = [frame.read().astype(int) for frame in folder.frames()]
     assert np.abs(first - GREY[0][..., None] // 8).max() <= 1
@@ -197,7 +197,7 @@ def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path: Path) -> None:
 
 
 def test_a_stated_depth_holds_in_prediction_and_preparation_and_is_said(tmp_path: Path) -> None:
-    dark = [deep(image, 12) // 16 for image in GREY]  # by themselves of 8 bits
+    dark = [deep(image, 12) // 16 for image in GREY]  # 8 bits if read separately
     place = write(tmp_path / "clip", [*dark, deep(GREY[0], 14)], ".png")
     folder = FrameFolder(place, bits=12)
     *got, above = [frame.read()[..., 0] for frame in folder.frames()]
@@ -222,7 +222,7 @@ def test_a_stated_depth_makes_a_store_of_its_own_and_a_video_needs_none(tmp_path
     (tmp_path / "a.mp4").touch()
     with pytest.raises(UserError, match=r"predict\.bits"):
         input_videos(tmp_path / "a.mp4", bits=12)
-    assert len(input_videos(tmp_path, bits=12)) == 1  # beside folders of pictures
+    assert len(input_videos(tmp_path, bits=12)) == 1  # next to folders of images
 
 
 @pytest.mark.costly
@@ -245,8 +245,8 @@ def test_other_samples_are_refused_by_name(tmp_path: Path, kind: type[np.generic
 
 
 def bomb(path: Path, side: int) -> Path:
-    """A picture of this many pixels in width and height, of a few kB, or with a header that says so."""
-    if path.suffix == ".png":  # by hand: Pillow would hold all of it
+    """Write an image of a few kB with this many pixels in width and height, or with a header that claims so."""
+    if path.suffix == ".png":  # written directly: Pillow would keep all of it in memory
 
         def chunk(name: bytes, content: bytes) -> bytes:
             return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
@@ -259,7 +259,7 @@ def bomb(path: Path, side: int) -> Path:
     else:
         Image.new("L", (40, 30)).save(path)
         content = path.read_bytes()
-        # Where the header has the size, and in how many bytes; WebP has 14 bits of each.
+        # Position and number of bytes of the size in the header; WebP uses 14 bits each.
         jpeg = content.find(b"\xff\xc0") + 5
         place, size, order = {".bmp": (18, 4, "little"), ".gif": (6, 2, "little"), ".jpg": (jpeg, 2, "big"),
                               ".webp": (26, 2, "little")}[path.suffix]  # fmt: skip
@@ -278,7 +278,7 @@ def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UnreadableImageError, match="pixels"):
         read_image(path)
-    path = path.rename(tmp_path / "2.png")  # whatever it is called
+    path = path.rename(tmp_path / "2.png")  # whatever its name
     with pytest.raises(UnreadableImageError, match="pixels"):
         read_image(path)
     (problem,) = size_problems([("a clip", [path])])

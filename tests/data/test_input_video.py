@@ -1,4 +1,4 @@
-"""Videos and folders are decoded to what was recorded, the right way up, at their times; what is none is named."""
+"""Videos and folders are decoded to what was recorded, upright and with their times; invalid inputs are reported."""
 
 import io
 import os
@@ -48,7 +48,7 @@ def test_pictures_are_those_encoded(tmp_path: Path, name: str, codec: str, optio
     assert [frame.seconds for frame in frames] == pytest.approx([n / 25 for n in range(12)], abs=6e-4)
     got = [frame.read() for frame in frames]
     assert max(difference(g, w) for g, w in zip(got, wanted, strict=True)) < 3.0
-    assert difference(got[0], wanted[6]) > 10  # the bound above means something
+    assert difference(got[0], wanted[6]) > 10  # the bound above is meaningful
     assert abs(float(np.mean(got) - np.mean(wanted))) < 0.7  # neither too dark nor too bright
     assert video.warnings == []
 
@@ -57,7 +57,7 @@ def test_pictures_are_those_encoded(tmp_path: Path, name: str, codec: str, optio
 def test_colours_follow_the_matrix_that_the_stream_names(tmp_path: Path, matrix: int) -> None:
     wanted = [np.full((48, 64, 3), (200, 60, 40), np.uint8)]
     frame = next(VideoFile(write_video(tmp_path / "a.mp4", wanted, matrix=matrix)).frames())
-    assert difference(frame.read(), wanted[0]) < 2.0  # read by the other matrix it is off by 10
+    assert difference(frame.read(), wanted[0]) < 2.0  # with the other matrix the difference is 10
 
 
 @pytest.mark.parametrize(("rotation", "mirrored"), [(0, True), (90, False), (90, True), (180, False), (270, False)])
@@ -65,10 +65,10 @@ def test_a_turned_or_mirrored_video_is_shown_the_right_way_up(tmp_path: Path, ro
     recorded = pictures(2)
     path = write_video(tmp_path / "a.mp4", recorded, rotation=rotation, mirrored=mirrored)
     shown = np.rot90(recorded[0], rotation // 90)  # rot90 and `rotation` both turn counter-clockwise …
-    shown = shown[:, ::-1] if mirrored else shown  # … and then comes the mirror
+    shown = shown[:, ::-1] if mirrored else shown  # … and mirroring follows
     got = next(VideoFile(path).frames()).read()
     assert difference(got, shown) < 3.0
-    if not mirrored:  # OpenCV, which also reads the flag, knows of no mirrors
+    if not mirrored:  # OpenCV also reads the flag, but ignores mirroring
         assert difference(got, cv2.VideoCapture(str(path)).read()[1][..., ::-1]) < 3.0
 
 
@@ -142,7 +142,7 @@ def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None
 import sys
 from pathlib import Path
 from fdp_lightning.data.input_video.source import VideoFile
-def peak():  # of this process alone; getrusage begins with what its parent had
+def peak():  # of this process only; getrusage includes the parent's peak
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 for path in sys.argv[1:]:
     print(sum(frame.number % 25 > 0 or frame.read().ndim == 3 for frame in VideoFile(Path(path)).frames()), peak())
@@ -150,7 +150,7 @@ for path in sys.argv[1:]:
     command = [sys.executable, "-c", script, str(short), str(long)]
     few, before, many, after = map(int, subprocess.check_output(command, text=True).split())
     assert (few, many) == (50, 3_000)
-    assert after - before < 10_000  # KiB; the frames are 0.3 GB as they are decoded, and 0.7 GB as RGB
+    assert after - before < 10_000  # KiB; the frames take 0.3 GB as decoded and 0.7 GB as RGB
 
 
 def failure(source: Path, *parts: str) -> None:
@@ -235,8 +235,8 @@ def test_of_a_video_that_is_cut_off_the_frames_before_are_used(tmp_path: Path) -
     ("name", "begin", "size"),
     [
         ("a.mp4", 4, 56),  # the decoder fails
-        ("a.mp4", 200, 56),  # it goes on, with a picture that it marks
-        ("a.ts", 376, 400),  # the packet is marked, and the pictures are not
+        ("a.mp4", 200, 56),  # the decoder continues and marks a frame
+        ("a.ts", 376, 400),  # the packet is marked, but no frame
     ],
 )
 def test_what_follows_damage_is_left_out_to_the_key_frame(tmp_path: Path, name: str, begin: int, size: int) -> None:
@@ -287,7 +287,7 @@ def test_a_frame_that_cannot_be_used_fails_by_name_when_it_is_read(tmp_path: Pat
     frame_folder(tmp_path, [3], (40, 64))
     first, damaged, odd, last = FrameFolder(tmp_path).frames()
     with pytest.raises(UserError, match=r"img3.png is 64x40 and img1.png 64x48"):
-        odd.read()  # the first frame is the measure, though nobody has read it
+        odd.read()  # the first frame defines the size, although it was not read
     with pytest.raises(UserError, match=r"img2.png cannot be decoded"):
         damaged.read()
     assert first.read().shape == last.read().shape == (48, 64, 3)
@@ -296,7 +296,7 @@ def test_a_frame_that_cannot_be_used_fails_by_name_when_it_is_read(tmp_path: Pat
 def test_an_input_is_a_video_a_folder_of_frames_or_a_folder_of_such(tmp_path: Path) -> None:
     video = write_video(tmp_path / "b.MP4", pictures(2))
     frame_folder(tmp_path / "a")
-    frame_folder(tmp_path / "c" / "deep" / "deeper")  # too deep to be meant
+    frame_folder(tmp_path / "c" / "deep" / "deeper")  # deeper than inputs are searched
     frame_folder(tmp_path / ".hidden")
     (tmp_path / ".x.mp4").touch()
     (tmp_path / "notes.txt").write_text("x")
@@ -340,7 +340,7 @@ FROM_709 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164
 
 
 def signal(picture: np.ndarray, transfer: int) -> np.ndarray:
-    """The code values, 0..1, of a picture shown by an HDR screen as an ordinary one shows it."""
+    """Return code values in [0, 1] with which an HDR screen shows the image as an SDR screen does."""
     values = picture / 255
     light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) @ FROM_709.T * NITS_OF_WHITE
     if transfer == PQ:
@@ -373,7 +373,7 @@ def test_hdr_has_the_grey_levels_of_any_video(tmp_path: Path, transfer: int, nam
     options = {"matrix": BT2020, "transfer": transfer, "kind": kind, "options": HDR[codec]}
     video = VideoFile(write_video(tmp_path / name, [codes] * 2, codec, **options))
     got = [frame.read() for frame in video.frames()][-1].astype(float)
-    assert np.abs(got - picture).mean() < 4  # as it was: 40 to 50
+    assert np.abs(got - picture).mean() < 4  # without conversion: 40 to 50
     assert abs((got - picture).mean()) < 1
     (warning,) = video.warnings
     assert {PQ: "PQ", HLG: "HLG"}[transfer] in warning

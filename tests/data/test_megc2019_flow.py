@@ -1,4 +1,4 @@
-"""The public flow of MEGC 2019 in the layout of its repositories: drawn maps, and the real ones where present."""
+"""The public flow of MEGC 2019 in the layout of its repositories: synthetic maps, and the real ones if present."""
 
 import shutil
 from collections.abc import Callable
@@ -25,11 +25,11 @@ CLIPS = [
     ("s01", "s01_sur_01", 2), ("006", "006_1_2", 0),
 ]  # fmt: skip
 IN_ORDER = [0, 1, 2, 5, 3, 4]
-"""Of the clip table: by dataset, subject, clip."""
+"""Order of the clip table: by dataset, subject, clip."""
 
 
 def write(root: Path, clips: list[tuple[str, str, int]], maps: np.ndarray, labels: bool = True) -> Path:
-    """The layout of a repository: pictures of each clip, shape (clips, pictures, h, w, 3), RGB; and the labels."""
+    """Write a repository's layout: RGB images of each clip, shape (clips, images, h, w, 3), and the labels."""
     whole = root / "datasets" / "STSNet_whole_norm_u_v_os"
     whole.mkdir(parents=True)
     for (subject, clip, label), pictures in zip(clips, maps, strict=True):
@@ -99,10 +99,10 @@ def test_the_hash_is_of_keys_labels_and_pixels(htnet: Path, tmp_path: Path) -> N
     for root, word in ((pixel, "SHA-256"), (other, "labels")):
         with pytest.raises(UserError, match=word):
             flow(root, expected=expected).clips()
-    with pytest.raises(UserError, match="145"):  # a part of the clips is not the published set
+    with pytest.raises(UserError, match="145"):  # only part of the published set
         MEGC2019FlowMaps(htnet).clips()
     for path in (*_whole(htnet).glob("*.png"), *_labels(htnet).glob("*/u_test/*/*.png")):
-        path.rename(path.with_name(path.name.replace(" .png", ".png")))  # a blank that an unpacker took away
+        path.rename(path.with_name(path.name.replace(" .png", ".png")))  # a blank that an archive tool removed
     assert flow(htnet).sha256 == before
 
 
@@ -191,7 +191,7 @@ def test_pictures_are_resized_and_mirrored_about_the_middle_of_their_values(htne
     same, large = (taken(store, clips, InputSettings("maps", scale="none", size=size)) for size in (28, 56))
     values = large.read(slice(None))
     assert values.shape == (6, 3, 56, 56) and values.min() >= 0 and values.max() <= 1
-    # Bilinear at twice the side takes 3/4 of a pixel and 1/4 of its neighbour: 1/8, 6/8, 1/8 in the mean of two.
+    # Bilinear at twice the side takes 3/4 of a pixel and 1/4 of its neighbour: 1/8, 6/8, 1/8 when averaged over two.
     blocks = values.reshape(6, 3, 28, 2, 28, 2)[:, :, 1:-1, :, 1:-1].mean(axis=(3, 5))
     weights = np.outer([1, 6, 1], [1, 6, 1]) / 64
     own = same.read(slice(None)).reshape(18, 28, 28).transpose(1, 2, 0)

@@ -1,4 +1,4 @@
-"""Protocols are data: those that come with the project are consistent, and a copy that differs is named."""
+"""Protocols are data: the bundled ones are consistent, and deviating copies are reported."""
 
 from functools import cache
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_a_dataset_brings_a_protocol_of_its_own_and_another_choice_wins() -> Non
 
 
 def table(**counts: int) -> pd.DataFrame:
-    """A clip table with so many clips of each emotion, over three subjects."""
+    """Return a clip table with the given numbers of clips per emotion, over three subjects."""
     emotions = [name for name, count in counts.items() for _ in range(count)]
     rows = [(f"{i % 3 + 1:02d}", f"EP{i:03d}", emotion) for i, emotion in enumerate(emotions)]
     frame = pd.DataFrame(rows, columns=["subject", "clip", "emotion"])
@@ -71,7 +71,7 @@ COUNTS: dict[str, dict[str, tuple[int, int]]] = {
     "fourdme": {"fourdme_5c": (200, 41)}, "megc2018": {"megc2018": (253, 47)}, "megc2019": {"megc2019": (442, 68)},
     "megc2019_flow": {"megc2019_flow": (442, 68), "megc2019_flow_causalnet": (442, 68)}, "smic": {"smic_hs": (164, 16)},
 }  # fmt: skip
-"""Dataset → protocol → clips and subjects."""
+"""Dataset → protocol → (number of clips, number of subjects)."""
 
 
 def test_every_published_protocol_of_the_field_is_there_with_its_clips_and_subjects() -> None:
@@ -174,7 +174,7 @@ def test_by_action_units_a_clip_is_of_several_classes_or_none_and_stays() -> Non
         ({"column": "emotions"}, "protocol.column"), ({"split": "random"}, "protocol.split"),
         ({"folds": 1}, "protocol.folds"), ({"classes": {"a": ["fear"], "b": ["Fear"]}}, "fear"),
         *(({"classes": classes}, "protocol.classes") for classes in ("fear", {"a": "fear"}, {"a": None})),
-        # 036 in YAML without quotes, or nearly
+        # 036 in YAML without quotes, and similar mistakes
         *(({"untested": untested}, "protocol.untested") for untested in ([36], "036", None)),
         ({"column": "action_units", "classes": {"AU6+AU12": [6], "AU4": [4]}}, r"'AU6\+AU12' cannot be the name"),
         ({"column": "action_units", "classes": {"": [6]}}, "'' cannot be the name"),

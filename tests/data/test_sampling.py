@@ -1,4 +1,4 @@
-"""What the model sees of a clip: rules keep the order, a clip is changed as one, and all follows from the seed."""
+"""Sampling and augmentation: frames stay in order, a clip is changed as a whole, and the seed determines everything."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ counts = st.integers(1, 24)
 
 @st.composite
 def clips(draw: st.DrawFn) -> tuple[int, int]:
-    """Frames of a clip, and the position of its apex."""
+    """Draw the number of frames of a clip and the position of its apex."""
     n_frames = draw(st.integers(1, 200))
     return n_frames, draw(st.integers(0, n_frames - 1))
 
@@ -61,7 +61,7 @@ def test_a_window_around_the_apex_reaches_as_far_as_the_nearer_end(clip: tuple[i
         assert places == [apex]
     elif 2 * reach + 1 >= count:
         assert (places[0], places[-1]) == (apex - reach, apex + reach)
-        assert np.allclose(places + places[::-1], 2 * apex)  # the same on both sides
+        assert np.allclose(places + places[::-1], 2 * apex)  # symmetric about the apex
     else:
         assert places.tolist() == pytest.approx(
             np.linspace(places[0], places[0] + min(count, n_frames) - 1, count).tolist()
@@ -102,7 +102,7 @@ def test_random_phases_reach_every_frame_evenly_and_are_drawn_one_by_one() -> No
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "floor"])
 def test_a_clip_shorter_than_asked_for_is_blended_evenly_or_repeated(rule: str) -> None:
-    # Apex in the middle: there every rule spreads its frames evenly over the clip.
+    # With the apex in the middle, every rule spreads its frames evenly over the clip.
     blended = Sampling(9, rule, "interpolate").positions(5, apex=2, draw=np.random.default_rng(0))
     assert blended.tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
     repeated = Sampling(9, rule).positions(5, apex=2)
@@ -135,7 +135,7 @@ def test_flip_framing_and_light_are_drawn_independently_of_one_another() -> None
     rows, columns = np.mgrid[:64, :64]
     still = np.repeat((60 + rows + 40 * (columns >= 32)).astype(np.uint8)[None], 2, axis=0)
     augmentation = ClipAugmentation(0.5, shift=0.2, scale=0, rotate=0, brightness=0, contrast=0.3)
-    # The seeds of clips in an epoch, as the loader makes them.
+    # Seeds of the clips of an epoch, derived as in the loader.
     seeds = [int(np.random.SeedSequence([3, 0, clip]).generate_state(1)[0]) for clip in range(1000)]
     left, right = (np.array([augmentation(still, seed)[0] for seed in seeds]).astype(float)[:, :, c] for c in (0, 63))
     flipped = right[:, 32] < left[:, 32]
@@ -144,7 +144,7 @@ def test_flip_framing_and_light_are_drawn_independently_of_one_another() -> None
     assert 0.45 < flipped.mean() < 0.55
     assert contrast.std() > 0.15 and downwards.std() > 6
     between = np.corrcoef([flipped, contrast, downwards])[np.triu_indices(3, 1)]
-    assert np.abs(between).max() < 0.1  # three standard errors; 0.87 where one number decides two of them
+    assert np.abs(between).max() < 0.1  # three standard errors; 0.87 if one draw decides two of them
 
 
 NONE = {"flip": 0, "shift": 0, "scale": 0, "rotate": 0, "brightness": 0, "contrast": 0}
@@ -178,32 +178,32 @@ def test_the_seed_decides_the_change_alone() -> None:
     first = augmentation(clip(), 7)
     assert not np.array_equal(augmentation(clip(), 8), first)
     assert np.array_equal(augmentation(clip(), 7), first) and np.array_equal(ClipAugmentation()(clip(), 7), first)
-    assert np.array_equal(augmentation(clip()[2:5], 7), first[2:5])  # nor does the number of frames
+    assert np.array_equal(augmentation(clip()[2:5], 7), first[2:5])  # independent of the number of frames
 
 
 class NoiseOfItsOwn(A.ImageOnlyTransform):
-    """Noise for each frame."""
+    """Add different noise to each frame."""
 
     def apply(self, img: np.ndarray, **params) -> np.ndarray:
         return np.clip(img + self.random_generator.integers(-9, 9, img.shape), 0, 255).astype(np.uint8)
 
 
 class Backwards(NoiseOfItsOwn):
-    """Time runs backwards."""
+    """Reverse the order of the frames."""
 
     def apply_to_images(self, images: np.ndarray, **params) -> np.ndarray:
         return images[::-1].copy()
 
 
 class Unseeded(NoiseOfItsOwn):
-    """One draw for all frames, which no seed decides."""
+    """Use one draw for all frames, independent of the seed."""
 
     def apply_to_images(self, images: np.ndarray, **params) -> np.ndarray:
         return images // np.random.randint(1, 200)
 
 
 class Fails(A.ImageOnlyTransform):
-    """Takes nothing."""
+    """Reject any input."""
 
     def apply(self, img: np.ndarray, **params) -> np.ndarray:
         raise ValueError("no such picture")

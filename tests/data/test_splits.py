@@ -1,4 +1,4 @@
-"""Splits by subject, inner validation subjects, an epoch's batches, and the guard that catches every planted leak."""
+"""Splits by subject, inner validation subjects, an epoch's batches, and the guard that detects every planted leak."""
 
 import shutil
 from collections import Counter
@@ -35,10 +35,10 @@ OWNERS = st.lists(st.tuples(st.sampled_from(["casme2", "samm"]), st.sampled_from
 def test_folds_test_each_subject_once_and_never_train_on_it(
     owners: list[tuple[str, str]], one_dataset: bool, untested: list[str]
 ) -> None:
-    """Subjects of two datasets that share a name are two; those that are not tested train every fold."""
+    """Subjects with one name in two datasets are different; untested subjects are trained on in every fold."""
     owners = [("casme2", subject) for _, subject in owners] if one_dataset else owners
     clips = table([subject for _, subject in owners], [dataset for dataset, _ in owners])
-    clips = clips.set_axis(range(100, 100 + len(clips)))  # rows are places, not labels
+    clips = clips.set_axis(range(100, 100 + len(clips)))  # rows are positions, not labels
     several = len({dataset for dataset, _ in owners}) > 1
     names = ["_".join(owner) if several else owner[1] for owner in owners]
     tested = sorted(set(names) - set(untested))
@@ -88,7 +88,7 @@ def test_one_dataset_is_left_out_at_a_time() -> None:
 
 
 def test_the_published_split_trains_on_train_and_tests_each_other_part() -> None:
-    parts = ["train", "test_a", "test_b", "train", "test_a", ""]  # the last clip is of none
+    parts = ["train", "test_a", "test_b", "train", "test_a", ""]  # the last clip belongs to no part
     clips = table(["a", "b", "c", "a", "d", "e"]).assign(split=parts)
     found = [(f.name, f.train_rows, f.test_rows) for f in make_folds(clips, "fixed")]
     assert found == [("test_a", (0, 3), (1, 4)), ("test_b", (0, 3), (2,))]
@@ -99,7 +99,7 @@ def test_the_published_split_trains_on_train_and_tests_each_other_part() -> None
 
 
 def crowd() -> pd.DataFrame:
-    """Subjects with one to four clips each, many of a single class."""
+    """Return a table of subjects with one to four clips each, many with a single class."""
     random = np.random.default_rng(3)
     rows = [(f"{s:02}", "abc"[(s + c * (s % 2)) % 3]) for s in range(12) for c in range(1 + random.integers(4))]
     return pd.DataFrame(rows, columns=["subject", "target"]).assign(dataset="d")
@@ -144,7 +144,7 @@ def test_processes_together_see_the_batches_of_one(clips: int, size: int, ranks:
     shares = [list(EpochBatches(clips, size, seed, ranks, rank)) for rank in range(ranks)]
     assert len(whole) == steps_of_epoch(clips, size) == len(EpochBatches(clips, size, seed))
     assert {clip for batch in whole for clip in batch} == set(range(clips))
-    assert len(whole) * min(size, clips) - clips < min(size, clips)  # not a batch more than that takes
+    assert len(whole) * min(size, clips) - clips < min(size, clips)  # no batch more than necessary
     for step, batch in enumerate(whole):
         assert len(set(batch)) == len(batch) == min(size, clips)
         assert Counter(batch) == Counter(clip for share in shares for clip in share[step])
@@ -157,7 +157,7 @@ def test_processes_together_see_the_batches_of_one(clips: int, size: int, ranks:
 
 
 def test_k_folds_spread_each_unit_and_not_each_combination() -> None:
-    """Spread by combination, one of these two folds would hold more than its half of some unit."""
+    """If combinations were spread, one of these two folds would have more than half of some unit."""
     shows = {
         "0": ["AU1+AU2", "AU1+AU4", "AU2"], "1": ["AU4", "AU2+AU4", "AU2"], "2": ["AU1+AU4", "AU1+AU4", "AU1+AU2"],
         "3": ["AU1+AU2", "AU1+AU2", "AU1+AU2"], "4": ["AU2+AU4", "AU1+AU4", "AU1+AU4"],
@@ -212,7 +212,7 @@ def test_a_clip_under_two_datasets_is_caught(labelled: pd.DataFrame, store: Clip
         check_clips(planted, [*checksums, *copied])
     with pytest.raises(UserError, match="listed twice: 02/"):
         check_clips(pd.concat([clips, clips.iloc[5:6]]), [*checksums, checksums[5]])
-    # Under one subject the same frames twice leak nothing; check_data names them.
+    # Duplicate frames of one subject leak nothing; check_data reports them.
     same = clips.iloc[5:6].assign(clip="again")
     check_clips(pd.concat([clips, same]), [*checksums, checksums[5]])
 
@@ -220,7 +220,7 @@ def test_a_clip_under_two_datasets_is_caught(labelled: pd.DataFrame, store: Clip
 def test_nothing_held_out_is_fitted_on(
     module: Callable[..., FoldDataModule], labelled: pd.DataFrame, store_folder_path: Path, fold: Fold, tmp_path: Path
 ) -> None:
-    """Their frames become noise and their classes others: all that training sees stays bit for bit the same."""
+    """Frames become noise and classes change: training data stay the same bit for bit."""
     folder = Path(shutil.copytree(store_folder_path, tmp_path / "store"))
     store = open_store(folder)
     frames = np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r+").reshape(-1, *store.frame_shape)

@@ -1,4 +1,4 @@
-"""The store holds exactly what the clips show, whoever builds it, under a name that says from what; and its sheet."""
+"""The store contains exactly the clips' frames, however it is built, and is named by its sources; contact sheets."""
 
 import os
 import tracemalloc
@@ -83,7 +83,7 @@ def test_of_a_store_larger_than_memory_only_what_is_read_takes_any(tmp_path: Pat
     size = 64 * 64
     last = 4 * 10**9 // size
     clip = np.random.default_rng(0).integers(0, 256, (5, 64, 64), dtype=np.uint8)
-    with (tmp_path / FRAMES).open("wb") as file:  # a hole of 4 GB, which takes no place on the disk
+    with (tmp_path / FRAMES).open("wb") as file:  # a sparse file of 4 GB, which takes no disk space
         file.seek(last * size)
         file.write(clip.tobytes())
     index = pd.DataFrame({"start": [0, last], "length": [last, 5], "frame_numbers": [[1], [1, 2, 3, 4, 5]]})
@@ -98,9 +98,9 @@ def test_of_a_store_larger_than_memory_only_what_is_read_takes_any(tmp_path: Pat
 
 
 def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:
-    """Whether a picture is on the sheet, pixel for pixel."""
+    """Return True if the sheet contains the image, pixel for pixel."""
     picture = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-    # The sums of squares are rounded: they tell where to look.
+    # The sums of squares are rounded, so they only locate the candidate.
     _, _, (left, top), _ = cv2.minMaxLoc(cv2.matchTemplate(sheet, picture, cv2.TM_SQDIFF))
     return np.array_equal(sheet[top : top + picture.shape[0], left : left + picture.shape[1]], picture)
 
@@ -118,7 +118,7 @@ def test_onset_and_apex_of_each_clip_are_shown_and_a_wrong_apex_is_marked(tmp_pa
 
 
 CLOSE = 0.05
-"""Pixels of the picture, or of the aligned one."""
+"""Tolerance in pixels of the image or of the aligned image."""
 
 
 def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(clips: pd.DataFrame) -> None:

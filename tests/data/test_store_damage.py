@@ -1,4 +1,4 @@
-"""A damaged store, and bad input, is refused by file and clip as the policy says, and never passed over in silence."""
+"""Damaged stores and bad inputs are reported by file and clip according to the policy, never ignored silently."""
 
 import ctypes
 import json
@@ -32,7 +32,7 @@ def ready(stores: Path, clips: pd.DataFrame, settings: FaceSettings = SETTINGS, 
 
 
 def flip(path: Path, place: int, cut_off: int = 0) -> None:
-    """Change a byte, and take some from the end."""
+    """Change a byte, and remove some from the end."""
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content[: len(content) - cut_off])
@@ -40,7 +40,7 @@ def flip(path: Path, place: int, cut_off: int = 0) -> None:
 
 @pytest.fixture
 def damaged(store_folder_path: Path, tmp_path: Path) -> Path:
-    """A copy of the store to damage."""
+    """A copy of the store, to be damaged."""
     return Path(shutil.copytree(store_folder_path, tmp_path / "damaged"))
 
 
@@ -164,7 +164,7 @@ def test_a_changed_an_added_and_a_lost_clip_are_told_and_the_others_are_taken_ov
     assert found.rebuilt_because in caplog.text
     prepared.clear()
     assert ready(tmp_path, clips).store.holds(clips).all()
-    assert prepared == []  # the very first store still holds what the last one lacks
+    assert prepared == []  # the first store still contains what the last one lacks
     assert first.exists()
     assert len(list(tmp_path.glob("*casme2*"))) == 3
 
@@ -196,7 +196,7 @@ def test_a_clip_without_a_face_is_refused_by_name(clips: pd.DataFrame, tmp_path:
 
 @pytest.fixture
 def permissions_bind() -> Iterator[None]:
-    """Take from root, for one test, the privilege to read what its permission bits forbid."""
+    """Drop root's privilege to bypass permission bits, for one test."""
     if os.geteuid() != 0:
         yield
         return
@@ -231,7 +231,7 @@ BROKEN_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 def is_refused_or_skipped(two: pd.DataFrame, stores: Path, kind: str, *words: str, policies: tuple[str, ...]) -> None:
-    """The second of two clips stops a build under these policies and is left out of one that skips, with its reason."""
+    """Check that the second of two clips stops a build under these policies and that `skip` omits it with a reason."""
     bad = f"{clip_id(two.iloc[1])}  {kind}: "
     for policy in policies:
         message = refused(stores, two, policy)

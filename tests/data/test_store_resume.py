@@ -1,4 +1,4 @@
-"""A build that is killed, starved or doubled ends as an undisturbed one does, byte for byte, and does nothing twice."""
+"""Builds that are killed, lack space or run concurrently yield an undisturbed build's bytes and repeat no work."""
 
 import os
 import shutil
@@ -34,17 +34,17 @@ def undisturbed(clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def disturbed(clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folders that the builds of forked_builds.py have left."""
+    """The folders left by the builds of forked_builds.py."""
     place = tmp_path_factory.mktemp("disturbed")
     clips.to_parquet(place / "clips.parquet")
-    for most in (30_000, 100_000):  # beside an older store
+    for most in (30_000, 100_000):  # next to an older store
         build(place / f"space {most}", clips[:1])
     script("forked_builds.py", place / "clips.parquet", place)
     return place
 
 
 def script(name: str, *arguments: Path) -> None:
-    """Run a script that lies beside this file."""
+    """Run a script in the folder of this file."""
     command = [sys.executable, str(HERE / name), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -64,7 +64,7 @@ def test_a_killed_build_goes_on_where_it_was_and_ends_the_same(
     left_to_do: int | None,
 ) -> None:
     stores = disturbed / case
-    whole = left_to_do is None  # killed once the store was in its place
+    whole = left_to_do is None  # killed after the store was in place
     assert content(place_of(stores, clips)) == content(undisturbed) if whole else not place_of(stores, clips).exists()
     prepared, seen = count_prepared(monkeypatch), []
     folder = build(stores, clips, progress=lambda done, total: seen.append((done, total)))

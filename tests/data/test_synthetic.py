@@ -1,4 +1,4 @@
-"""The synthetic data sets: layout, determinism, controls, faces, motion, the wild course; and drawn films."""
+"""Synthetic datasets: layout, determinism, controls, faces, motion, the wild course, and drawn films."""
 
 import socket
 import subprocess
@@ -40,7 +40,7 @@ Written = Callable[[SyntheticFaces], Path]
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Write a data set once per settings."""
+    """Write a dataset once per settings."""
 
     @cache
     def write(settings: SyntheticFaces) -> Path:
@@ -56,7 +56,7 @@ def truth_of(root: Path) -> pd.DataFrame:
 
 
 def clips_of(root: Path) -> list[tuple[Any, list[Path]]]:
-    """Each row of the ground truth, and its clip's frames."""
+    """Return each row of the ground truth with the frames of its clip."""
     folder = root / "CASME2_RAW_selected"
     return [(row, [folder / f"sub{row.subject}" / row.clip / f"img{n}.jpg" for n in range(row.onset, row.offset + 1)])
             for row in truth_of(root).itertuples()]  # fmt: skip
@@ -76,7 +76,7 @@ def test_casme2_layout(written: Written) -> None:
     header, *rows = sheet.iter_rows(values_only=True)
     assert [*header] == CASME2_HEADER
     counts = Counter((row[0], row[8]) for row in rows)
-    assert counts == dict.fromkeys(product(("01", "02"), CLASSES), 2)  # two of each, the subject as text
+    assert counts == dict.fromkeys(product(("01", "02"), CLASSES), 2)  # two of each; subjects are text
     assert len({(row[0], row[1].lower()) for row in rows}) == len(rows)
     truth = truth_of(root)[["subject", "clip", "onset", "apex", "offset", "action_units", "emotion"]]
     stated = [[*row[:2], *row[3:6], str(row[7]), row[8]] for row in rows]
@@ -122,7 +122,7 @@ def test_the_apex_is_where_the_face_differs_most_from_the_onset(written: Written
     for row, files in clips_of(root):
         onset, *rest = map(grey, files)
         difference = np.array([0, *(np.abs(frame - onset).mean() for frame in rest)])
-        # Two units need not peak at quite the same time, and pictures are not proportional to displacement.
+        # Two units may peak at slightly different times, and images are not proportional to displacement.
         assert abs(difference.argmax() - (row.apex - row.onset)) <= 2, row
         assert difference[row.apex - row.onset] > 2 * difference[1]
 
@@ -147,7 +147,7 @@ def test_static_control_is_still(written: Written) -> None:
     for _, files in clips_of(noisy):
         assert len({path.read_bytes() for path in files}) == len(files)
         frames = np.stack([grey(path) for path in files])
-        # Fresh noise alone: every frame is as far from the mean as any other, with no trend.
+        # Only independent noise: all frames are equally far from the mean, with no trend.
         away = np.abs(frames - frames.mean(axis=0)).mean(axis=(1, 2))
         assert away.max() < 1.1 * away.min()
     labels = ["subject", "clip", "emotion", "action_units", "onset", "apex", "offset", "clip_seed"]
@@ -239,14 +239,14 @@ def staged(combination: tuple[int, ...], one_sided: float = 0) -> Scene:
     return stage(identity, plan, 240, 320, amplitude=1.0)
 
 
-# Units, height in the face of their strongest motion (face units, mouth at 0.9), and its direction (up: -1).
+# Units, vertical position of their strongest motion (face units, mouth at 0.9), and its direction (up: -1).
 PLACES = [((1, 2), -0.3, -1), ((4,), -0.3, 1), ((12,), 0.9, -1), ((15,), 1.0, 1), ((17,), 1.45, -1)]
 
 
 @pytest.mark.parametrize(("combination", "height", "direction"), PLACES)
 def test_the_face_moves_as_stated(combination: tuple[int, int] | tuple[int], height: float, direction: int) -> None:
     scene = staged(combination)
-    # Independently of the generator's own sum: every frame at full resolution, in pixels.
+    # Every frame at full resolution, in pixels, computed independently of the generator.
     moved = np.einsum("pt,phwc->thwc", scene.plan.course, scene.motion) * scene.plan.framing.unit
     strength = np.linalg.norm(moved, axis=-1)
     largest = strength.max(axis=(1, 2))
@@ -260,7 +260,7 @@ def test_the_face_moves_as_stated(combination: tuple[int, int] | tuple[int], hei
 def test_one_sided_motion_stays_on_its_side() -> None:
     scene = staged((12,), one_sided=1)
     strength = np.linalg.norm(scene.motion.sum(axis=0), axis=-1)
-    person_left = scene.points[..., 0] > 0  # the person's left is the picture's right
+    person_left = scene.points[..., 0] > 0  # the person's left is the image's right
     left, right = strength[person_left].sum(), strength[~person_left].sum()
     assert (left > 20 * right) if scene.plan.actions[0].side == "L" else (right > 20 * left)
 
@@ -274,7 +274,7 @@ def test_head_drift_has_no_trend() -> None:
 
 
 def test_every_unit_of_the_table_moves_less_than_it_folds() -> None:
-    """A backward warp tears where neighbouring points swap places: its slope has to stay below one."""
+    """A backward warp tears where neighbouring points swap, so its slope must stay below one."""
     unit_px, largest_px = 51.0, 4.5
     grid = np.dstack(np.meshgrid(np.arange(-1.5, 1.5, 0.01), np.arange(-1, 2, 0.01))).astype(np.float32)
     for number, unit in ACTION_UNITS.items():
@@ -353,14 +353,14 @@ def test_a_nuisance_is_drawn_where_it_should_be_and_counts_as_no_motion_of_a_uni
         mouth = (np.abs(scene.points[..., 1] - 0.9) < 0.25) & (np.abs(scene.points[..., 0]) < 0.5)
         assert change[eyes].mean() > 2
         assert change[mouth].mean() < 0.1 if kind == "blink" else change[mouth].mean() > 1
-        # Noise 0 takes it away: before and after the motion every picture is the first one.
+        # Without noise, every frame before and after the motion equals the first one.
         still = [*render(scene, 0.0, False, np.random.default_rng(0))]
         assert all((picture == still[0]).all() for picture in still[: plan.moving[0]] + still[plan.moving[1] + 1 :])
         assert (still[scene.apex] != still[0]).any()
 
 
 def test_the_plain_course_is_what_it_was() -> None:
-    """Figures of the generator's version 3, from before there was another course."""
+    """Figures are from version 3 of the generator, before other courses existed."""
     assert SyntheticFaces().digest() == "7ace5b2c"
     plan = planned(CASME2_EMOTIONS[1], 7, course="plain")
     assert plan.nuisance is None and plan.moving == (1, plan.frames - 1)
@@ -424,7 +424,7 @@ def test_a_film_is_drawn_again_bit_for_bit_and_by_seed_and_emotion() -> None:
     assert np.array_equal(clip.pictures, by_index.pictures)
     for other in (draw_clip("happiness", 5, FILM), draw_clip("disgust", 4, FILM)):
         assert not np.array_equal(other.pictures[0], clip.pictures[0])
-    # Data sets number their subjects from 0, and none has as many as a film's number.
+    # Datasets number subjects from 0, and none reaches the number of a film's subject.
     assert max(layout.max_subjects for layout in LAYOUTS.values()) < FILM_STREAM
     for unknown in ("joy", 5):
         with pytest.raises(UserError, match=f"{unknown}.*expected one of happiness"):

@@ -1,4 +1,4 @@
-"""Annotation files of other kinds, or as people keep them, are read to the same table, or told apart."""
+"""Annotation files of other formats, or as people edit them, are read to the same table, or rejected."""
 
 import csv
 import re
@@ -36,7 +36,7 @@ def books(root: Path) -> list[Path]:
 
 
 def rewritten(book: Path, change: Callable[[str, str], str | None]) -> None:
-    """Change the parts of a workbook, given name and text; None leaves one out."""
+    """Change parts of a workbook by a function of name and text; None removes a part."""
     with zipfile.ZipFile(book) as archive:
         parts = {name: archive.read(name).decode() for name in archive.namelist()}
     with zipfile.ZipFile(book, "w") as archive:
@@ -117,7 +117,7 @@ def strict(name: str, text: str) -> str:
 def test_parts_without_cells_and_strict_names_do_not_decide(
     change: Callable[..., Any], tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    for dataset in (SAMM, CASME3A):  # whose labels are not on the first sheet
+    for dataset in (SAMM, CASME3A):  # their labels are not on the first sheet
         WRITERS[dataset](tmp_path / dataset.name)
         expected = dataset(tmp_path / dataset.name).clips()
         for book in books(tmp_path / dataset.name):
@@ -247,7 +247,7 @@ def test_objective_classes_are_read_in_every_way_to_write_them(tmp_path: Path) -
 
 def test_a_sheet_whose_size_is_written_wrong_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "book.xlsx"
-    book = Workbook(write_only=True)  # writes no size at all
+    book = Workbook(write_only=True)  # writes no size
     sheet = book.create_sheet("Sheet1")
     for line in (["Subject", "Filename"], ["a", "b"], ["c", "d"]):
         sheet.append(line)
@@ -265,7 +265,7 @@ def test_a_sheet_whose_size_is_written_wrong_is_read_whole(tmp_path: Path) -> No
 def test_a_sheet_without_clips_or_a_hidden_one_is_passed_over(lines: list[list], state: str, tmp_path: Path) -> None:
     casme2(tmp_path, ROW)
     layouts.casme_sq(tmp_path)
-    headerless = [layouts.CASME_SQ_FILE] if lines != [layouts.CASME2_HEADER] else []  # where a header is a row
+    headerless = [layouts.CASME_SQ_FILE] if lines != [layouts.CASME2_HEADER] else []  # there a header counts as a row
     for name in (NAME, *headerless):
         book = load_workbook(tmp_path / name)
         first = book.create_sheet("before", 0)
@@ -282,7 +282,7 @@ def test_a_workbook_whose_cells_unpack_to_more_than_memory_should_hold_is_refuse
     layouts.save(tmp_path / NAME, [layouts.CASME2_HEADER, ROW])
     with zipfile.ZipFile(tmp_path / NAME, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(part, bytes(MOST_BYTES))
-    if part.endswith(".png"):  # a picture is not unpacked
+    if part.endswith(".png"):  # images are not unpacked
         assert len(CASME2(tmp_path).clips()) == 1
         return
     with pytest.raises(UserError, match=f"{re.escape(NAME)} has {MOST_BYTES // 10**6}"):

@@ -1,4 +1,4 @@
-"""Looks at a page in headless Chromium, as a reader would meet it, and says what is wrong with it."""
+"""Open a page in headless Chromium and list its faults."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-# No sandbox in a container without user namespaces; nothing that the browser would do by itself over the network.
+# No sandbox (containers may lack user namespaces) and no background network traffic.
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -20,10 +20,10 @@ LOOK = (Path(__file__).parent / "look.js").read_text()
 
 @contextmanager
 def chromium(*more: str) -> Iterator[Any]:
-    """A running browser; the test is skipped where there is none, unless CI_REQUIRE_BROWSER=1.
+    """Yield a running browser; skip the test if there is none, or fail with CI_REQUIRE_BROWSER=1.
 
     Args:
-        more: arguments beside the usual ones.
+        more: further command-line arguments.
     """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     try:
@@ -43,7 +43,7 @@ def chromium(*more: str) -> Iterator[Any]:
 
 @contextmanager
 def opened(browser: Any, path: Path, width: int = 1280, scheme: str = "light") -> Iterator[tuple[Any, list[str]]]:
-    """A page, and a list that grows by its words to the console, its errors and what it loads beside itself."""
+    """Yield a page and a growing list of its console messages, errors and requests for other URLs."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page, heard = context.new_page(), []
     page.on("console", lambda message: heard.append(f"console {message.type}: {message.text}"))
@@ -61,10 +61,10 @@ def opened(browser: Any, path: Path, width: int = 1280, scheme: str = "light") -
 
 
 def faults(browser: Any, path: Path, width: int = 1280, scheme: str = "light") -> list[str]:
-    """Everything that is wrong with a page: what it loads and says, how it is laid out, and what cannot be read.
+    """Return all faults of a page: requests, messages, layout and contrast.
 
-    Contrast is of the text that is really drawn on what lies really behind it: at least 4.5 to 1 (WCAG 2.2, 1.4.3), and
-    3 to 1 for the lines of drawings (1.4.11), grid and axes apart.
+    Contrast is measured between rendered text and its actual background: at least 4.5 to 1 (WCAG 2.2, 1.4.3), and
+    3 to 1 for the lines of drawings except grid and axes (1.4.11).
     """
     with opened(browser, path, width, scheme) as (page, heard):
         seen: list[str] = page.evaluate(LOOK)

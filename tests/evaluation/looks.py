@@ -1,4 +1,4 @@
-"""How tables and pages look: printed on a terminal, and parsed as a browser would."""
+"""Print tables to a terminal of fixed width, and parse pages as a browser would."""
 
 from html.parser import HTMLParser
 
@@ -8,7 +8,7 @@ VOID = ("meta", "img", "br", "wbr", "hr", "link")
 
 
 def printed(what: object, width: int = 80) -> str:
-    """What a terminal of this width shows."""
+    """Return the text that a terminal of this width shows."""
     console = Console(width=width)
     with console.capture() as capture:
         console.print(what)
@@ -16,7 +16,7 @@ def printed(what: object, width: int = 80) -> str:
 
 
 class Page(HTMLParser):
-    """Collects what a browser would load, and complains about tags that do not match."""
+    """Parser that collects what a browser would load and fails on mismatched tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Run folders as the tasks write them, filled with random numbers: nothing of them comes from a face."""
+"""Run folders as the tasks write them, filled with random numbers instead of faces."""
 
 import json
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from fdp_lightning.files import sha256
 from fdp_lightning.labels import KEY
 
 RANKS, IMAGES = "rank_scores_against_time", "dynamic_images"
-"""Ids of the sections."""
+"""Ids of sections of the report."""
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 UNITS = ["AU1", "AU2", "AU4", "AU12"]
 SELECTIONS = ("last", "oracle")
 FOLD = {"model": "fdp_tiny", "parameters": 90123, "steps": 500}
-"""What a fold says of its training."""
+"""Facts that a fold records about its training."""
 
 
 def extras_of(signed: bool = False) -> tuple[Extra, ...]:
-    """What a recogniser may declare: a curve that rises, an image, its reference, and what stands beside it."""
+    """Return extras of a recogniser: a rising curve, an image, its reference, images to compare, and features."""
     about = {"heading": "dynamic images", "neutral": 0.5 if signed else None, "scale": "image_rms" if signed else ""}
     beside = {**about, "reference": "true_dynamic_image"}
     return (
@@ -39,7 +39,7 @@ def extras_of(signed: bool = False) -> tuple[Extra, ...]:
 
 
 def last(table: pd.DataFrame) -> pd.DataFrame:
-    """The predictions of the last epoch."""
+    """Return the predictions of the last epoch."""
     return table[table["selection"] == "last"].reset_index(drop=True)
 
 
@@ -52,7 +52,7 @@ def make_predictions(
     seed: int = 0,
     balanced: bool = True,
 ) -> pd.DataFrame:
-    """Random predictions that are right more often than chance; `oracle` is a little better than `last`."""
+    """Return random predictions that are right more often than chance; `oracle` is slightly better than `last`."""
     random = np.random.default_rng(seed)
     rows = []
     for subject in range(subjects):
@@ -72,7 +72,7 @@ def make_predictions(
 def make_unit_predictions(
     subjects: int = 6, clips: int = 10, selections: Sequence[str] = SELECTIONS, skill: float = 1.5
 ) -> pd.DataFrame:
-    """The same of action units; each subject has a clip that shows none."""
+    """Return random predictions of action units; each subject has a clip that shows none."""
     random = np.random.default_rng(0)
     rows = []
     for subject in range(subjects):
@@ -99,7 +99,7 @@ def _row(
 
 
 def table_of(seed: int = 0, **options: Any) -> pd.DataFrame:
-    """Random predictions of one seed; the clips and targets of all seeds are the same."""
+    """Return random predictions of one seed; clips and targets are the same for all seeds."""
     return make_predictions(seed=seed, **options).assign(seed=seed)
 
 
@@ -112,7 +112,7 @@ def write_run(
     more: dict[str, Any] | None = None,
     **options: Any,
 ) -> Path:
-    """Write predictions.csv and metrics.json alone, all that is read of several runs; `more` goes into the latter."""
+    """Write only predictions.csv and metrics.json, enough for comparing runs; `more` is added to metrics.json."""
     frame = table_of(seed, classes=classes, **options) if table is None else table
     write_predictions(folder / "predictions.csv", frame, classes)
     write_metrics(folder / "metrics.json", summarise(frame, classes, protocol, []) | (more or {}))
@@ -130,11 +130,11 @@ def make_run(
     table: pd.DataFrame | None = None,
     **options: Any,
 ) -> Path:
-    """Write a whole run folder, one fold a subject.
+    """Write a complete run folder with one fold per subject.
 
-    True dynamic images that are `exact` are the ARP of the input, as they are by default. `image_rms` is of the first
-    fold, every further one has it a tenth higher; without it the images are not signed. A `table` takes the place of
-    the predictions that `subjects`, `clips` and the options of `make_predictions` make.
+    With `exact`, true dynamic images are the ARP of the input, as they are by default. `image_rms` is the value of the
+    first fold and grows by a tenth of it per fold; without it the images are not signed. `table` replaces the
+    predictions generated from `subjects`, `clips` and the options of `make_predictions`.
     """
     table = make_predictions(subjects, clips, **options) if table is None else table
     classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]

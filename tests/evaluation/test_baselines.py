@@ -1,4 +1,4 @@
-"""Trained baselines: their table, their scores, and where they are shown."""
+"""Trained baselines: their table, their scores, and where they appear."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from fdp_lightning.labels import KEY
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    """Predictions of both baselines over the clips of `table_of`."""
+    """Predictions of both baselines for the clips of `table_of`."""
     parts = {name: last(table_of(number, skill=0.3)) for number, name in enumerate(BASELINES, start=1)}
     return pd.concat([part.assign(selection=name, seed=0) for name, part in parts.items()], ignore_index=True)
 

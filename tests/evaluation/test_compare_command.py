@@ -1,4 +1,4 @@
-"""`task=compare` as users give it: once as a process, then by the same function with other settings."""
+"""`task=compare` from the command line: once as a process, then in this process with other settings."""
 
 import csv
 import re

@@ -75,7 +75,7 @@ def test_tables_are_parted_by_protocol_classes_split_and_what_was_drawn(tmp_path
     own = [[row.name for row in table.rows if row.kind == "run" and row.selection == "last"] for table in tables]
     assert [sorted(names) for names in own] == [["0", "5"], ["1"], ["2"], ["3"], ["4"]]
     assert [table.baseline for table in tables] == ["0", "1", "2", "3", "4"]
-    assert [row.name for row in tables[3].block("comparable")] == ["3"]  # folds of several subjects: not as published
+    assert [row.name for row in tables[3].block("comparable")] == ["3"]  # folds of several subjects
     assert tables[4].synthetic
     assert not [row for row in tables[4].rows if row.kind == "published"]
 
@@ -94,7 +94,7 @@ def test_a_run_with_inner_shows_three_rows(tmp_path: Path) -> None:
     *ranked, oracle = [(row.selection, row.block, row.rank) for row in table.rows if row.kind == "run"][:3]
     assert sorted(row[:2] for row in ranked) == [("inner", "comparable"), ("last", "comparable")]
     assert oracle == ("oracle", "oracle", None)
-    assert len(table.rows[0].notes) == 3  # the untested, the inner subjects, and what is left out
+    assert len(table.rows[0].notes) == 3  # untested subjects, inner subjects, omitted clips
 
 
 def test_rows_for_labels_are_ranked_by_their_mean_f1() -> None:
@@ -119,12 +119,10 @@ def test_the_page_is_self_contained_and_marks_the_best_only(variants: list[Varia
     assert re.findall(r'class="best">([\d.]*)', text) == ["", "0.999"]
     assert page.rows.count("aside") == len(table.block("oracle")) + len(table.block("untrained"))
     escaped = ("Exact &amp; last", "a &lt;note&gt;", "50 % &amp; {more}", "runs/&lt;x&gt;")
-    for words in (*escaped, "Peeking †", "p 0.031"):  # 2 / 2^6: the least that six subjects can say
+    for words in (*escaped, "Peeking †", "p 0.031"):  # 2 / 2^6: the smallest p that six subjects allow
         assert words in text
     line = "fdp_tiny, 90 123 parameters, 500 steps per fold"
-    assert (
-        text.count(line) == printed(scores_grid(table), 120).count(line) == 2
-    )  # last and oracle of the one that says it
+    assert text.count(line) == printed(scores_grid(table), 120).count(line) == 2  # last and oracle of one run
     for row in table.rows:
         assert all(f"{value:.3f}" in text for value in row.scores.values()), row.name
         assert all(f"{low:.3f}–{high:.3f}" in text for low, high in filter(None, row.intervals.values())), row.name
@@ -165,7 +163,7 @@ def test_latex_is_balanced_escaped_and_never_bold_where_nothing_is_comparable(va
     rows = [line for line in lines if line.endswith(r"\tabularnewline")]
     assert {line.count(" & ") for line in rows if "multicolumn" not in line} == {5, 4}
     assert [line for line in lines if r"\textbf" in line] == [line for line in lines if "Exact" in line]
-    assert text.count(r"\textbf") == 2  # the name, and the score the rank is of
+    assert text.count(r"\textbf") == 2  # the name and the score that ranks
     assert len([line for line in rows if r"\textdagger{}" in line]) == len(table.block("oracle"))
     assert r"50 \% \& \{more\}" in text
 

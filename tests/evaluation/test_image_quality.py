@@ -1,4 +1,4 @@
-"""How near images come to their reference: PSNR, SSIM and correlation, and their table."""
+"""Similarity of images to their reference: PSNR, SSIM and correlation, and their table."""
 
 import json
 from pathlib import Path
@@ -79,13 +79,13 @@ def test_the_interval_is_over_subjects_and_not_over_clips() -> None:
     assert given is not None and by_clip is not None
     assert given[1] - given[0] > 1.5 * (by_clip[1] - by_clip[0])
     assert clip_mean_interval(np.full(len(subjects), 0.7), subjects) == pytest.approx([0.7, 0.7])
-    # One clip a subject: the textbook's t interval.
+    # With one clip per subject it is the textbook t interval.
     few = random.normal(0, 1, 9)
     assert clip_mean_interval(few, np.arange(9)) == pytest.approx(t.interval(0.95, 8, few.mean(), sem(few)))
 
 
 def outputs_of(n: int = 6, signed: bool = False) -> Outputs:
-    """Two folds of one subject each, with the same id in two datasets; every fold has its own mean image."""
+    """Return outputs of two folds of one subject each, with the same id in two datasets, and a mean image per fold."""
     random = np.random.default_rng(1)
     true = random.random((n, 16, 16))
     means = random.random((2, 16, 16))
@@ -109,7 +109,7 @@ def test_the_table_counts_and_averages_over_clips() -> None:
     table = quality_table(outputs, TRUE, qualities(outputs, TRUE))
     model, _, arp = table["rows"]
     assert (model["psnr"], model["ssim"]) == pytest.approx((values["psnr"][1:].mean(), values["ssim"].mean()))
-    assert model["ssim_ci95"][0] < model["ssim"] < model["ssim_ci95"][1]  # two subjects, though of one id
+    assert model["ssim_ci95"][0] < model["ssim"] < model["ssim_ci95"][1]  # two subjects that share an id
     assert [row["same"] for row in table["rows"]] == [1, 0, 6] and table["n"] == 6
     assert np.isposinf(arp["psnr"]) and arp["psnr_ci95"] is None
     assert table["nearer"] == [{"name": "mean of training", "n": 5}]

@@ -1,4 +1,4 @@
-"""Intervals and paired tests: a jackknife over subjects, by leaving out rows, and what it promises in simulations."""
+"""Intervals and paired tests: the jackknife over subjects against leaving out rows, and its coverage in simulations."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def last(seed: int = 0, **options: object) -> pd.DataFrame:
 
 
 def test_equal_to_leaving_out_rows_and_scoring_them_with_scikit_learn() -> None:
-    """Subjects of unequal size; the formulas once more, by other functions."""
+    """Subjects have unequal numbers of clips; the formulas are repeated with other functions."""
     table = last(subjects=6)
     table = table[(table["subject"] != "002") | (table.index % 3 == 0)]
     names = sorted(set(table["subject"]))
@@ -67,15 +67,15 @@ def test_no_interval_from_one_subject_or_where_none_can_be_left_out() -> None:
     assert intervals_of(last(subjects=1)) == dict.fromkeys([*SCORES, "auc"])
     classes = [f"c{place}" for place in range(8)]
     table = last(subjects=8, clips=1, classes=classes)
-    table["target"] = table["prediction"] = classes  # each class hangs on one subject
+    table["target"] = table["prediction"] = classes  # each class occurs in one subject only
     assert intervals_of(table, classes) == dict.fromkeys([*SCORES, "auc"])
 
 
 @pytest.mark.parametrize("skewed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_intervals_cover_what_they_say(skewed: bool) -> None:
-    """Accuracy of 2,000 tables of 12 subjects; other scores, and more of it, in benchmarks/interval_coverage.py.
+    """Accuracy on 2,000 tables of 12 subjects; benchmarks/interval_coverage.py covers more cases and scores.
 
-    At a coverage of 95 % a count of 2,000 is off by more than 1.5 % once in 500.
+    If the coverage is 95 %, a count of 2,000 is off by more than 1.5 % once in 500 times.
     """
     random = np.random.default_rng(0)
     clips = np.clip(np.exp(random.normal(np.log(6), 1, (2000, 12))).round(), 1, 30).astype(int) if skewed else 10
@@ -87,7 +87,7 @@ def test_intervals_cover_what_they_say(skewed: bool) -> None:
 
 
 def test_equal_to_leaving_out_rows_of_all_runs() -> None:
-    """One seed against two, each table scored by scikit-learn."""
+    """One seed is compared with two, each table scored by scikit-learn."""
     a, b = [last(0)], [last(seed, skill=0.6) for seed in (2, 3)]
 
     def difference(without: str) -> float:
@@ -117,7 +117,7 @@ def test_a_run_against_itself_differs_by_nothing_and_one_subject_has_no_interval
 def test_p_is_small_but_never_zero_for_a_clear_difference() -> None:
     found = paired_differences([last(0, skill=0.1)], [last(1, skill=0.9)], CLASSES)["uf1"]
     assert found.ci95 is not None and found.ci95[0] > 0
-    assert found.p == pytest.approx(2 / 2**6)  # the least that the signs of six subjects can say
+    assert found.p == pytest.approx(2 / 2**6)  # the smallest p that the signs of six subjects allow
     wrong = last().assign(
         prediction=lambda t: t["target"].map(dict(zip(CLASSES, CLASSES[1:] + CLASSES[:1], strict=True)))
     )
@@ -126,7 +126,7 @@ def test_p_is_small_but_never_zero_for_a_clear_difference() -> None:
 
 
 def _subject_effects(random: np.random.Generator, subjects: int, clips: int) -> np.ndarray:
-    """Counts of one binary run whose chance of being right varies from subject to subject; shape (S, 2, 2)."""
+    """Return counts (S, 2, 2) of a binary run whose accuracy varies between subjects."""
     share = np.clip(random.normal(0.6, 0.25, subjects), 0, 1)
     right = random.binomial(clips // 2, share[:, None], (subjects, 2))
     wrong = clips // 2 - right
@@ -134,7 +134,7 @@ def _subject_effects(random: np.random.Generator, subjects: int, clips: int) -> 
 
 
 def test_intervals_and_p_hold_what_they_promise() -> None:
-    """Two runs that differ on whole subjects and not on average: 400 studies of 30 subjects with 20 clips each."""
+    """Two runs differ by subject but not on average: 400 studies of 30 subjects with 20 clips each."""
     random = np.random.default_rng(0)
     covered, significant = 0, 0
     for _ in range(400):
@@ -144,7 +144,7 @@ def test_intervals_and_p_hold_what_they_promise() -> None:
         covered += found.interval[0] <= 0 <= found.interval[1]
         significant += found.p < 0.05
     assert covered + significant == 400
-    assert 0.02 <= significant / 400 <= 0.085  # of 5 %, 400 cases give more or less once in 500
+    assert 0.02 <= significant / 400 <= 0.085  # at 5 %, 400 cases fall outside once in 500 times
 
 
 def test_the_interval_of_several_seeds_is_that_of_their_mean_and_of_one_that_of_its_own() -> None:
@@ -156,7 +156,7 @@ def test_the_interval_of_several_seeds_is_that_of_their_mean_and_of_one_that_of_
 
 
 def test_clips_are_paired_by_their_whole_key() -> None:
-    """Two datasets with the same subjects and clip names, and two clips in one folder, told apart by their onset."""
+    """Two datasets share subjects and clip names; two clips in one folder differ by their onset only."""
     a, b = (
         pd.concat([last(seed), last(seed + 1).assign(dataset="other", clip=lambda t: t["subject"] + "_1")])
         for seed in (0, 7)

@@ -1,4 +1,4 @@
-"""Whether a run learned: each sign on tables made by hand, no false alarm, and its mark in every table that ranks."""
+"""Detection of runs that did not learn: signs on hand-made tables, no false alarms, the mark in ranked tables."""
 
 import csv
 import json
@@ -39,14 +39,14 @@ def signs_of(
 
 
 def answering(table: pd.DataFrame, name: str, folds: int = 99) -> pd.DataFrame:
-    """The table with one answer for all clips of the first folds."""
+    """Return the table with one prediction for all clips of the first folds."""
     stuck = table["fold"].isin(sorted(set(table["fold"]))[:folds])
     answers = {f"prob_{label}": 0.6 if label == name else 0.1 for label in CLASSES} | {"prediction": name}
     return table.assign(**{column: table[column].where(~stuck, answer) for column, answer in answers.items()})
 
 
 def guessing(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its answers dealt out anew over the clips."""
+    """Return the table with its predictions permuted over the clips."""
     answers = ["prediction", *(f"prob_{name}" for name in CLASSES)]
     order = np.random.default_rng(0).permutation(len(table))
     return table.assign(**{name: table[name].to_numpy()[order] for name in answers})
@@ -67,14 +67,14 @@ def test_folds_that_answer_one_class_each_are_counted() -> None:
     assert sign.decisive and sign.detail.startswith("6 of 6")
     assert signs_of(answering(table, "others", 3))["one_class"].detail.startswith("3 of 6")
     assert "one_class" not in signs_of(answering(table, "others", 2))
-    # Small folds that all answer alike are seen together; those that have little else to answer are not judged.
+    # Small folds with a constant prediction are judged together; folds with nearly one class are not judged.
     small = table_of(subjects=12, clips=3)
     assert "disgust" in signs_of(answering(small, "disgust"))["one_class"].detail
     assert "one_class" not in signs_of(table_of(subjects=40, clips=3, skill=0.9))
     assert "one_class" not in signs_of(each.assign(target=each["prediction"]))
     long = table_of(clips=20, skill=0.9)
     place = long.groupby(["fold", "selection"]).cumcount()
-    for others, stuck in ((1, True), (2, False)):  # nearly one class: 19 of 20 answers of a fold, not 18
+    for others, stuck in ((1, True), (2, False)):  # nearly one class: 19 of a fold's 20 predictions, not 18
         parts = [answering(long[place < others], "disgust"), answering(long[place >= others], "others")]
         assert ("one_class" in signs_of(pd.concat(parts))) == stuck
 
@@ -95,7 +95,7 @@ def test_an_interval_that_is_not_above_every_baseline() -> None:
 
 
 def test_accuracy_at_the_majority_class_alone_does_not_unrank() -> None:
-    # Three quarters of the clips of one class; recall of .75 of each: UF1 far above the baselines, accuracy at them.
+    # Three quarters of the clips have one class; recalls are .75: UF1 is far above the baselines, accuracy equal.
     table = last(table_of(subjects=12, clips=16, classes=["a", "b"]))
     clip = table.groupby("subject").cumcount()
     is_a = clip < 12
@@ -116,7 +116,7 @@ def test_a_held_out_loss_that_never_falls() -> None:
     assert "flat_loss" in signs_of(table, [*flat[:9], fold(9, chance - 0.3)])
     assert "flat_loss" not in signs_of(table, [*flat[:8], fold(8, chance - 0.3), fold(9, chance - 0.3)])
     assert "flat_loss" not in signs_of(table, [fold(0)])
-    # Of what the fold's own weights make of knowing nothing: focal weighting makes every loss smaller.
+    # Relative to the loss of a uniform guess under the fold's own weights: focal weighting makes every loss smaller.
     assert "flat_loss" in signs_of(table, [fold(0, 1.0, 1.01, uniform=1.0)])
     assert "flat_loss" not in signs_of(table, [fold(0, 1.9, uniform=2.0)])
 
@@ -145,7 +145,7 @@ def test_folds_tell_of_their_training_and_damaged_ones_tell_nothing(tmp_path: Pa
     for number, path in enumerate(sorted(run.glob("folds/*/fold.json"))):
         curves = pd.read_csv(path.parent / "curves.csv").assign(**{"test/emotion_loss": 1.5})
         if number == 1:
-            curves.loc[0, "test/emotion_loss"] = np.nan  # an epoch whose held-out clips nobody looked at
+            curves.loc[0, "test/emotion_loss"] = np.nan  # an epoch without evaluation of the held-out clips
         curves.to_csv(path.parent / "curves.csv", index=False)
         facts = json.loads(path.read_text()) | {"uniform_loss": 1.25, "class_counts": {"others": 3}}
         path.write_text(["{", "[]", json.dumps(facts), json.dumps(facts)][number])

@@ -1,4 +1,4 @@
-"""The facts on the page: when, how long, on what; the model, its parameters and steps."""
+"""Facts on the page: date, duration, hardware, model, parameters and steps."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_folds_of_one_model_say_it_once() -> None:
     assert trained([FOLD, {**FOLD, "steps": 480}, FOLD])["steps"] == [480, 500]
     assert trained_line(trained_facts(FOLD)) == LINE
     assert "480–500 steps" in trained_line(trained_facts({**FOLD, "steps": [480, 500]}))
-    older = {"fold": "01", "seconds": 3.0}  # what folds do not say nobody says
+    older = {"fold": "01", "seconds": 3.0}  # facts that folds lack are omitted
     for folds in ([], [older], [FOLD, older], [FOLD, {**FOLD, "model": "fdp"}]):
         assert trained(folds) == {}
     assert trained_line(trained_facts({})) == ""
@@ -47,7 +47,7 @@ def test_folds_of_one_model_say_it_once() -> None:
 def test_terminal_and_report_name_the_model(tmp_path: Path) -> None:
     run, older = (read_run(write_run(tmp_path / str(len(facts)), more=facts)) for facts in (FOLD, {}))
     assert LINE in printed(terminal_table(run.metrics)) and "parameters" not in printed(terminal_table(older.metrics))
-    changed = "fdp_tiny with stages=[early, late]"  # is part of the name and no markup
+    changed = "fdp_tiny with stages=[early, late]"  # part of the name, not markup
     assert changed in printed(terminal_table({**run.metrics, "model": changed}))
     page, older_page = (
         build_report(one.folder, "a run", show_faces=False, synthetic=False).read_text().split("<main>")[0]

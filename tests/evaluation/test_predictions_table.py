@@ -1,4 +1,4 @@
-"""The predictions table, of one label and of several: it comes back as it was, and refuses what it cannot mean."""
+"""Table of predictions, single- and multi-label: it is read back unchanged, and inconsistent tables are rejected."""
 
 import re
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def _folds(table: pd.DataFrame) -> list[pd.DataFrame]:
 def test_round_trip_is_exact(kind: LabelKind, tmp_path: Path) -> None:
     table = table_of(kind)
     assert kind is SINGLE or ((table["target"] == "").any() and (table["prediction"] == "").any())
-    table["subject"] = table["fold"] = "010"  # neither 10 nor 8
+    table["subject"] = table["fold"] = "010"  # must not become 10 or 8
     table["clip"] = [f'NA, "{i}"' for i in range(len(table))]
     write_predictions(tmp_path / "p.csv", table, NAMES[kind])
     read, classes = read_predictions(tmp_path / "p.csv")
@@ -108,7 +108,7 @@ def test_damaged_file_is_refused(tmp_path: Path, change: Callable[[str], str], s
 )  # fmt: skip
 def test_unusable_row_is_named(tmp_path: Path, kind: LabelKind, column: str, value: object, said: str) -> None:
     table = table_of(kind)
-    if kind is MULTI:  # a row whose prediction is AU4 alone: each change makes it wrong in one way
+    if kind is MULTI:  # a row that predicts only AU4: each change makes it wrong in one way
         table.loc[3, [f"prob_{unit}" for unit in UNITS]] = 0.2, 0.1, 0.9, 0.3
         table.loc[3, "prediction"] = "AU4"
         write_predictions(tmp_path / "before.csv", table, UNITS)

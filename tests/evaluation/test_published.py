@@ -1,4 +1,4 @@
-"""Published numbers: our table of them is sound, and published predictions give the published scores."""
+"""Published numbers: our table is consistent, and published predictions yield the published scores."""
 
 import json
 import re
@@ -20,7 +20,7 @@ HEADER = ",".join(COLUMNS)
 def test_the_shipped_table_is_sound_and_of_our_protocols() -> None:
     rows = read_published(EXPERIMENTS / "published.csv")
     protocols = [path.stem for path in (CONF_DIR / "protocol").glob("[!_]*.yaml")]
-    for row in rows:  # exactly, or of a coarser name
+    for row in rows:  # a protocol's name or its beginning
         assert any(f"{name}_".startswith(f"{row.protocol}_") for name in protocols), row
     of = {(row.system, row.protocol): row for row in rows}
     assert len(of) == len(rows) == 31
@@ -97,7 +97,7 @@ STSTNET = {
     "casme2": ([[83, 5, 0], [12, 19, 1], [2, 0, 23]], 0.8382, 0.8190, 0.8686),
     "samm": ([[82, 7, 3], [11, 13, 2], [5, 2, 8]], 0.6588, 0.6415, 0.6810),
 }
-"""Counts of STSTNet's Matlab log, its published UF1, the recall of these counts, and its published UAR."""
+"""Counts in STSTNet's Matlab log, its published UF1, the recall from these counts, and its published UAR."""
 
 
 @pytest.mark.parametrize("dataset", STSTNET)

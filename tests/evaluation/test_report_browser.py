@@ -1,4 +1,4 @@
-"""The report page in a real browser: whole, silent, offline, readable; on a phone, at a desk, in the dark, on paper."""
+"""The report in a real browser: complete, offline, readable, no errors; on phone and desktop, in dark mode, printed."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with everything on it that a page can have."""
+    """A page with everything that a report can contain."""
     run = tmp_path_factory.mktemp("page") / "an_experiment" / "model.pooling-mean__trainer.max_epochs-3" / "seed-0"
     make_run(run, skill=0.2, colour=True, inner=True, selections=("last", "inner", "oracle"))
     metrics = json.loads((run / "metrics.json").read_text())
@@ -54,11 +54,11 @@ def test_every_section_and_figure_is_there(browser: Any, page: Path) -> None:
         assert sections == [*first, RANKS, IMAGES, "embedding", "mistakes", "origin"]
         assert tab.locator(f"#{RANKS} svg").count() == len(CLASSES)
         assert tab.locator(f"#{IMAGES} img").count() == 4 * 2 * len(CLASSES)
-        # a legend that names the inner subjects' line, in every drawing that has one
+        # each drawing of the inner subjects' curve has it in its legend
         assert tab.locator("#curves > .panels svg", has_text="inner").count() == 2
-        # the browser's own names for those who hear the page
+        # the accessibility tree that screen readers use
         heard = tab.locator("main").aria_snapshot()
-        assert len(re.findall(r'\bimg "[^"]{12,}', heard)) == 1 + 1 + 6 + 5 + 40 + 2 + 24  # what is folded is not heard
+        assert len(re.findall(r'\bimg "[^"]{12,}', heard)) == 1 + 1 + 6 + 5 + 40 + 2 + 24  # without collapsed parts
 
 
 def test_the_keyboard_shows_where_it_is(browser: Any, page: Path) -> None:
@@ -78,17 +78,17 @@ def test_the_keyboard_shows_where_it_is(browser: Any, page: Path) -> None:
 
 
 def test_on_paper_details_are_open_and_no_table_is_cut(browser: Any, page: Path) -> None:
-    with opened(browser, page, width=680, scheme="dark") as (tab, _):  # A4 less 15 mm on either side
+    with opened(browser, page, width=680, scheme="dark") as (tab, _):  # A4 minus 15 mm on either side
         inside = "[...document.querySelectorAll('details pre, details table')]"
         assert tab.evaluate(f"{inside}.map(each => each.checkVisibility())") == [False] * 5
         tab.emulate_media(media="print", color_scheme="dark")
-        tab.wait_for_function(f"{inside}.every(each => each.checkVisibility())")  # with the next frame
+        tab.wait_for_function(f"{inside}.every(each => each.checkVisibility())")  # takes effect with the next frame
         assert tab.evaluate("document.documentElement.scrollWidth") <= 680
         wide = "all => all.filter(each => each.getBoundingClientRect().right > 681).map(each => each.outerHTML)"
         assert tab.eval_on_selector_all("table, img, svg, pre", wide) == []
         assert tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
         assert tab.locator("nav").is_hidden()
-        # what was folded away is on paper: without it there are fewer sheets
+        # collapsed parts are printed: without them there are fewer pages
         whole = sheets(tab)
         tab.evaluate("document.querySelectorAll('details').forEach(each => each.remove())")
         assert sheets(tab) < whole

@@ -1,4 +1,4 @@
-"""Each subject and fold, calibration, the map of clips, the worst mistakes: their numbers are those of the table."""
+"""Subjects, folds, calibration, the map of clips and the worst errors agree with the table of predictions."""
 
 import re
 import shutil
@@ -91,15 +91,15 @@ def test_the_map_of_clips_is_that_of_their_principal_components(tmp_path: Path) 
     found = with_similarities(values)
     assert found["variance"] == pytest.approx(PCA(2).fit(values).explained_variance_ratio_)
     assert found["of_class"] == pytest.approx(silhouette_score(values, outputs["target"]))
-    # A clip is placed although it is not compared with clips of its subject.
+    # A clip is placed although it is not compared with other clips of its subject.
     assert np.isnan(outputs["similarities"]).any(axis=1).all()
     found = embedding(outputs, CLASSES)
     assert 0 < found["variance"][1] <= found["variance"][0] < 1
     assert [mark["name"] for mark in found["legend"]] == CLASSES
     assert -1 <= found["of_class"] <= 1 and -1 <= found["of_subject"] <= 1
-    assert found == embedding(outputs, CLASSES)  # the same numbers give the same bytes
+    assert found == embedding(outputs, CLASSES)  # deterministic
     assert embedding(replace(outputs, extras=outputs.extras[:-1]), CLASSES) == {}
-    assert with_similarities(np.where(np.eye(15), 0.5, np.nan)) == {}  # no two clips have any in common
+    assert with_similarities(np.where(np.eye(15), 0.5, np.nan)) == {}  # no two clips share a value
 
 
 def test_of_many_clips_the_map_draws_an_ellipse_for_each_subject_instead_of_a_line_to_each_clip(tmp_path: Path) -> None:

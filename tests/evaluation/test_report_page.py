@@ -1,4 +1,4 @@
-"""The report page: whole and self-contained, its numbers those of metrics.json, its images those of their clips."""
+"""The report is complete and self-contained, its numbers agree with metrics.json and its images with their clips."""
 
 import base64
 import io
@@ -73,7 +73,7 @@ def test_page_is_self_contained_and_whole(whole_run: Path, pages: dict[bool, str
 def test_numbers_are_those_of_metrics(whole_run: Path, pages: dict[bool, str]) -> None:
     text = pages[False]
     assert "Synthetic data:" in text and "report.show_faces=true" in text
-    assert "<img" not in text and "data:image/png" not in text  # no face unless asked
+    assert "<img" not in text and "data:image/png" not in text  # no faces unless requested
     metrics = json.loads((whole_run / "metrics.json").read_text())
     for row in (*metrics["selections"].values(), metrics["floors"]["majority"], metrics["floors"]["chance"]):
         for name in ("accuracy", "uf1", "uar", "weighted_f1"):
@@ -161,7 +161,7 @@ def test_the_page_of_action_units_is_whole_and_its_numbers_are_those_of_metrics(
     run = make_run(tmp_path / "run", table=make_unit_predictions(subjects=4, clips=6))
     text = _text(run, show_faces=True)
     page = Page(text)
-    single = ("calibration", "embedding")  # of one label per clip alone
+    single = ("calibration", "embedding")  # only for one label per clip
     assert [name for name in page.ids if name in SECTIONS] == [name for name in SECTIONS if name not in single]
     assert not page.unlabelled
     found = json.loads((run / "metrics.json").read_text())
@@ -186,7 +186,7 @@ TRUE = "true_dynamic_image"
 
 
 def pictures(run: Path, classes: list[str]) -> list[dict[str, Any]]:
-    """The gallery of the section of images."""
+    """Return the gallery of the section of images."""
     gallery: list[dict[str, Any]] = sections_shown(read_outputs(run), classes, show_faces=True)[1]["gallery"]
     return gallery
 
@@ -290,7 +290,7 @@ def test_mistakes_have_their_own_clips_key_frames(tmp_path: Path, colour: bool) 
         for frame, stored in zip(mistake["frames"], frames, strict=True):
             np.testing.assert_array_equal(decoded(frame["uri"]), stored)
     assert "near the apex" in {frame["name"] for mistake in shown for frame in mistake["frames"]}
-    # SAMM 032_3_1 has its apex before the onset: the frame kept is the middle one.
+    # SAMM 032_3_1 has its apex before the onset: the middle frame is kept instead.
     rewrite(run, lambda parts: parts | {"apex": parts["frames"][:, 0] - 3.0})
     shown = mistakes_shown(run, last(table), classes, show_faces=True)
     assert shown and all(mistake["frames"][1]["name"] == "middle" for mistake in shown)

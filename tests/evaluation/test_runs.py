@@ -1,4 +1,4 @@
-"""What a run's folder must hold to be compared, each fault named with what to do; and the scores of several seeds."""
+"""Requirements on run folders to be compared, messages that name each fault and its remedy, and scores over seeds."""
 
 import json
 import shutil
@@ -112,7 +112,7 @@ def test_mean_and_deviation_of_the_pooled_scores(tmp_path: Path) -> None:
             assert len(set(values)) > 1
             assert found["selections"][selection][name]["mean"] == pytest.approx(statistics.mean(values))
             assert found["selections"][selection][name]["sd"] == pytest.approx(statistics.stdev(values))
-    assert seed_scores(runs[1]) == found  # whichever run asks
+    assert seed_scores(runs[1]) == found  # the same from each of the runs
 
 
 def test_a_seed_that_another_process_works_on_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

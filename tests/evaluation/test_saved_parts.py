@@ -1,4 +1,4 @@
-"""Files that a page holds of itself: they say what the page says."""
+"""Files embedded in a page agree with the page."""
 
 import base64
 import csv

@@ -1,4 +1,4 @@
-"""The scores against scikit-learn, by hand where it has none, and as they stand in files, tables and pages."""
+"""Scores against scikit-learn or values computed by hand, and in files, tables and pages."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ from fdp_lightning.labels import LabelKind
     )
 )
 def test_equal_to_scikit_learn(case: tuple[int, list[tuple[int, int]]]) -> None:
-    """Also where a class has no clip, no prediction, or neither."""
+    """Includes classes without clips, without predictions, or without both."""
     classes, pairs = case
     target, prediction = np.array(pairs).T
     matrix = metrics.confusion(target, prediction, classes)
@@ -52,7 +52,7 @@ def test_equal_to_scikit_learn(case: tuple[int, list[tuple[int, int]]]) -> None:
 
 @st.composite
 def multi_hot(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and predictions (n, k); at a share of 0 or 1 units that no clip or every clip shows are common."""
+    """Return targets and predictions (n, k); shares near 0 or 1 yield units that no clip or every clip shows."""
     shape = draw(st.integers(1, 20)), draw(st.integers(2, 6))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shares = draw(st.tuples(*[st.sampled_from([0.0, 0.2, 0.5, 1.0])] * 2))
@@ -62,7 +62,7 @@ def multi_hot(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 @settings(deadline=None, max_examples=80)
 @given(multi_hot())
 def test_scores_of_units_equal_those_of_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
-    """Also where a unit is never shown, never predicted, or neither."""
+    """Includes units that are never shown, never predicted, or both."""
     target, prediction = case
     matrices = metrics.unit_confusions(target, prediction)
     assert (matrices == multilabel_confusion_matrix(target, prediction)).all()
@@ -92,7 +92,7 @@ def test_unknown_class_is_refused(bad: int) -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.integers(2, 6), st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_auc_is_scikit_learns_of_each_class_present(classes: int, clips: int, seed: int) -> None:
-    """Also with ties, and where a class has no clip."""
+    """Includes ties and classes without clips."""
     random = np.random.default_rng(seed)
     targets = random.integers(0, classes, clips)
     probabilities = random.integers(1, 5, (clips, classes)) / 1.0
@@ -108,14 +108,14 @@ def test_auc_is_scikit_learns_of_each_class_present(classes: int, clips: int, se
 
 
 def test_the_calibration_error_of_a_table_by_hand() -> None:
-    """Three bins of 15: confidences 0.5 and 0.52 in one, 0.9 in another, 1 in the last."""
+    """Three of 15 bins are used: confidences 0.5 and 0.52 in one, 0.9 in another, 1 in the last."""
     probabilities = np.array([[0.5, 0.3, 0.2], [0.28, 0.52, 0.2], [0.05, 0.05, 0.9], [0.0, 1.0, 0.0]])
     targets = np.array([0, 2, 2, 0])
     # (0.4667, 0.5333]: accuracy 1/2, confidence 0.51; (0.8667, 0.9333]: 1 and 0.9; (0.9333, 1]: 0 and 1.
     by_hand = 2 / 4 * abs(0.5 - 0.51) + 1 / 4 * abs(1 - 0.9) + 1 / 4 * abs(0 - 1)
     assert metrics.expected_calibration_error(targets, probabilities) == pytest.approx(by_hand)
     assert metrics.expected_calibration_error(np.array([1]), np.array([[0.0, 1.0]])) == 0
-    edge = np.array([[0.5, 0.5], [0.6, 0.4]])  # 0.5 is of the bin below it, so of two bins each has a clip
+    edge = np.array([[0.5, 0.5], [0.6, 0.4]])  # 0.5 belongs to the lower bin, so that two bins have a clip each
     assert metrics.expected_calibration_error(np.array([0, 1]), edge, bins=2) == pytest.approx((0.5 + 0.6) / 2)
 
 

@@ -1,4 +1,4 @@
-"""Inner scores and the nested choice, on random tables, against independent computations."""
+"""Inner scores and nested selection on random tables, against independent computations."""
 
 import math
 
@@ -19,7 +19,7 @@ FOLDS = ["001", "002", "003", "004"]
 
 
 def inner_table(fold: str, seed: int, skill: float = 0.5) -> pd.DataFrame:
-    """What a fold keeps of two subjects set aside, of two selections."""
+    """Return the table that a fold keeps of two inner validation subjects, with two selections."""
     table = make_predictions(subjects=2, selections=("last", "inner"), skill=skill, seed=seed, balanced=False)
     return table.assign(fold=fold)
 
@@ -39,7 +39,7 @@ def by_scikit_learn(inner: pd.DataFrame) -> dict[str, float]:
 
 
 def test_inner_scores_are_those_of_scikit_learn_over_all_rows_of_the_last_epoch() -> None:
-    # the same clips in two folds, as when two folds set one subject aside
+    # the same clips in two folds, as if both folds had the same inner validation subject
     both = pd.concat([inner_table("001", 1), inner_table("002", 2)], ignore_index=True)
     for score, value in by_scikit_learn(both).items():
         assert inner_score(both, CLASSES, score) == pytest.approx(value)
@@ -61,7 +61,7 @@ def test_intervals_hold_the_score_and_none_is_given_for_one_subject() -> None:
         low, high = inner_interval(table, CLASSES, score)
         assert low < inner_score(table, CLASSES, score) < high
         assert inner_interval(table[table["subject"] == "001"], CLASSES, score) is None
-    # of subjects, not of clips: with every clip of a subject alike it is as wide as that of one clip each
+    # over subjects, not clips: with identical clips per subject it is as wide as with one clip each
     one = last(table).drop_duplicates("subject")
     many = pd.concat([one] * 7, ignore_index=True)
     assert inner_interval(many, CLASSES, "log_loss") == pytest.approx(inner_interval(one, CLASSES, "log_loss"))
@@ -93,7 +93,7 @@ def test_what_the_held_out_clips_gave_and_other_folds_chose_has_no_part_in_a_cho
     for fold in FOLDS:
         others = {name: {t: inner_table(name, 77 + t) for t in range(3)} for name in FOLDS if name != fold}
         assert nested_choice({**inner, **others}, CLASSES, "uf1")[fold] == choice[fold]
-    # rows of the epoch chosen on the inner clips do not count: a search scores the last epoch, which it reports
+    # rows of the epoch chosen on inner clips do not count: a search scores the last epoch, which it reports
     changed = inner["001"][0].copy()
     changed.loc[changed["selection"] == "inner", "prediction"] = "others"
     assert inner_score(changed, CLASSES, "uf1") == inner_score(inner["001"][0], CLASSES, "uf1")

@@ -1,4 +1,4 @@
-"""metrics.json of one label and of several: scikit-learn's scores of all clips together, and baselines by hand."""
+"""metrics.json, single- and multi-label: pooled scores against scikit-learn, and baselines computed by hand."""
 
 import json
 from itertools import product
@@ -21,7 +21,7 @@ ALL = ("last", "inner", "oracle")
 
 
 def read_again(table: pd.DataFrame, classes: list[str], place: Path) -> dict:
-    """What a run writes of the table, once it is found to be standard JSON that the predictions alone give again."""
+    """Return a table's metrics.json, checked to be standard JSON that the predictions alone reproduce."""
     made = summarise(table, classes, "casme2_5c_246", ["024"], split="lodo")
     write_metrics(place / "metrics.json", made)
     write_predictions(place / "predictions.csv", table, classes)
@@ -83,7 +83,7 @@ def test_selections_of_different_clips_are_refused() -> None:
 
 @pytest.mark.parametrize(("counts", "share"), [((32, 63, 27, 28, 99), 0.398), ((57, 26, 26, 15, 12), 0.419)])
 def test_majority_baseline_is_the_known_one(counts: tuple[int, ...], share: float) -> None:
-    """CASME II and SAMM, five classes: the baselines of the evaluation rules."""
+    """The values for CASME II and SAMM, five classes, are those of the evaluation rules."""
     names = [f"class {place}" for place in range(5)]
     majority = class_baselines(np.array(counts), names)["majority"]
     assert majority["class"] == names[int(np.argmax(counts))]
@@ -117,7 +117,7 @@ def test_baselines_of_units_by_brute_force(shown: tuple[int, ...]) -> None:
         assert found[name]["accuracy"] == pytest.approx((target == guess).mean())
         assert found[name]["f1"] == pytest.approx(dict(zip("abc", expected, strict=True)))
         assert found[name]["mean_f1"] == pytest.approx(expected.mean())
-    every = np.array(list(product([False, True], repeat=total))).T  # (clips, all ways to guess)
+    every = np.array(list(product([False, True], repeat=total))).T  # (clips, all possible guesses)
     of_unit = [metrics.unit_f1(metrics.unit_confusions(every * 0 + column[:, None] > 0, every)) for column in target.T]
     assert list(found["chance"]["f1"].values()) == pytest.approx([f1.mean() for f1 in of_unit])
     assert found["chance"]["mean_f1"] == pytest.approx(np.mean(of_unit))
@@ -148,5 +148,5 @@ def test_each_dataset_of_a_composite_is_scored_alone_and_by_all_classes() -> Non
         assert "datasets" not in alone
         assert found == {key: alone[key] for key in ("n_clips", "n_subjects", "selections")}
     assert whole["datasets"]["smic"]["selections"]["last"]["uar"] <= 1 / len(CLASSES)
-    # One id in two datasets is two people, in every interval too.
+    # One id in two datasets means two people, also in every interval.
     assert summarise(table.replace({"subject": {"001": "003", "002": "004"}}), CLASSES, "p", []) == whole

@@ -1,4 +1,4 @@
-"""The table of a sweep: its order, its numbers and what it says of jobs that failed."""
+"""The table of a sweep: its order, its numbers and its notes on failed jobs."""
 
 import csv
 import json
@@ -58,7 +58,7 @@ def test_each_protocol_has_its_table_and_the_missing_stand_once(variants: list[V
     assert second.variants[0].differences == {}
     (alone,) = variant_tables(variants[1:], {**MISSING, "whole": ("seed=0: killed", "seed=1: killed")})
     assert [row.name for row in alone.variants] == list(MISSING)
-    assert all(not row.differences for row in alone.variants)  # without their baseline
+    assert all(not row.differences for row in alone.variants)  # their baseline is missing
 
 
 def test_the_files_say_what_the_rows_say(table: Table, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_what_the_oracle_adds_stands_with_the_interval_of_the_statistics(tmp_pat
         for name, tables in {"chosen": chosen, "fitted once": [fitted]}.items()
     ]
     (table,) = variant_tables(variants, {"chosen": (), "fitted once": ()})
-    ((row, oracle),) = table.chosen  # nothing to choose from where all is fitted once
+    ((row, oracle),) = table.chosen  # nothing to select: the model is fitted once
     assert (row.name, row.selection, oracle.selection) == ("chosen", "last", "oracle")
     best = [t[t["selection"] == "oracle"] for t in chosen]
     assert oracle.gains == paired_differences([last(t) for t in chosen], best, CLASSES)
@@ -124,7 +124,7 @@ def test_datasets_stand_alone_as_the_mean_over_seeds(tmp_path: Path) -> None:
     assert f">{row.datasets['other']['uf1']:.3f} / {row.datasets['other']['uar']:.3f}<" in page
     metrics = json.loads((folders[0] / "metrics.json").read_text())
     (folders[0] / "metrics.json").write_text(json.dumps({k: v for k, v in metrics.items() if k != "datasets"}))
-    read_run(folders[0])  # of an earlier version
+    read_run(folders[0])  # written by an earlier version
     metrics["datasets"]["other"]["selections"]["last"]["uf1"] += 0.01
     (folders[0] / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(UserError, match="datasets other selections last uf1"):

@@ -1,4 +1,4 @@
-"""A whole leave-one-subject-out run through the command line, shared by the tests that look at it."""
+"""A complete leave-one-subject-out run from the command line, shared by the tests that inspect it."""
 
 import json
 import os
@@ -34,10 +34,10 @@ QUICK = {
     "test_budget.py", "test_explanation.py", "test_fold_outputs.py", "test_pooling.py", "test_prediction_files.py",
     "test_recognizers.py", "test_run_files.py",
 }  # fmt: skip
-"""Files whose tests are costly where a fixture makes them so; all others are."""
+"""Files whose tests are costly only if a fixture is; the tests of all other files are costly."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m chooses
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent and item.path.name not in QUICK:
@@ -45,12 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def start(folder: Path, *arguments: str, code: int | None = 0) -> Done:
-    """The small run, in this process, which must end with this exit code (see `command`)."""
+    """Run the small configuration in this process; it must end with this exit code (see `command`)."""
     return command(*SMALL, *arguments, cwd=folder, code=code)
 
 
 def begin(folder: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
-    """The small run, begun in a process group of its own, as a terminal has it; err.txt holds what it says."""
+    """Start the small run in its own process group, as a terminal does, with standard error in err.txt."""
     command = [sys.executable, "-m", "fdp_lightning", *SMALL, *arguments]
     with (folder / "err.txt").open("w") as errors:
         pipes = {"stdout": subprocess.DEVNULL, "stderr": errors, **options}
@@ -58,7 +58,7 @@ def begin(folder: Path, *arguments: str, **options: object) -> subprocess.Popen[
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Wait while the process runs; a loaded machine takes minutes to import what folds need."""
+    """Wait for a condition while the process runs; on a loaded machine, imports alone take minutes."""
     for _ in range(6000):
         if condition():
             return
@@ -68,7 +68,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 
 
 def end_group(group: int, within_s: float = 30) -> None:
-    """Wait until every process of the group is gone."""
+    """Wait until all processes of the group have ended."""
     for _ in range(int(10 * within_s)):
         try:
             os.killpg(group, 0)
@@ -84,7 +84,7 @@ def run_of(folder: Path) -> Path:
 
 
 def fold_here(*overrides: str) -> FoldPlan:
-    """Run the fold `fold=…` of a configuration in this process, which has the slow imports behind it."""
+    """Run the fold `fold=…` of a configuration in this process, which has already done the slow imports."""
     config = configuration(*overrides)
     data = ready_data(config)
     plan = plan_fold(config, data, choose_fold(data.folds(), config.fold), Path(config.run))
@@ -96,26 +96,26 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "prediction.schema.jso
 
 
 def problems(facts: Any) -> list[str]:
-    """What of the content of a predict.json is not as documented."""
+    """Return the deviations of a predict.json from its schema."""
     return [f"{error.json_path}: {error.message}" for error in Draft202012Validator(SCHEMA).iter_errors(facts)]
 
 
 @pytest.fixture(scope="session")
 def model() -> "Model":
     """The bundled model. Shared: do not change it."""
-    from fdp_lightning import load_model  # it imports torch
+    from fdp_lightning import load_model  # imports torch
 
     return load_model()
 
 
 @pytest.fixture(scope="session")
 def finished_workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, store and a finished run of three folds, by two workers. Copy it before you change it."""
+    """A folder with data, store and a finished run of three folds by two workers. Copy it before changing it."""
     return once(tmp_path_factory, "loso", lambda folder: start(folder, "loso.workers=2"))
 
 
 def beside(finished: Path, folder: Path) -> Path:
-    """Let a folder have data and store of the shared run, to be read alone, and no run."""
+    """Link data and store of the shared run into a folder, for reading only; return the folder, which has no run."""
     folder.mkdir(exist_ok=True)
     for name in ("data", "stores"):
         (folder / name).symlink_to(finished / name)
@@ -124,27 +124,27 @@ def beside(finished: Path, folder: Path) -> Path:
 
 @pytest.fixture
 def emptied(finished_workplace: Path, tmp_path: Path) -> Path:
-    """A folder with data and store of `finished_workplace` and no run."""
+    """A folder with the data and store of `finished_workplace`, but no run."""
     return beside(finished_workplace, tmp_path / "emptied")
 
 
 @pytest.fixture(scope="session")
 def on_casme2(casme2_root: Path, store_folder_path: Path) -> list[str]:
-    """Overrides for three subjects of five clips, aligned already."""
+    """Overrides for three subjects with five clips each, already aligned."""
     data = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
     return [*data, f"data.store={store_folder_path.parent}"]
 
 
 @pytest.fixture
 def workplace(finished_workplace: Path, tmp_path: Path) -> Path:
-    """A copy of `finished_workplace`; times of the images are kept, so its store is found."""
+    """A copy of `finished_workplace`; the images keep their modification times, so the store is found."""
     return Path(shutil.copytree(finished_workplace, tmp_path / "place"))
 
 
 @pytest.fixture(scope="session")
 def logged_workplace(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same data with a run of three loggers that was killed and ended later. Copy it before you change it."""
-    from tests.tasks.wandb_files import kill_and_go_on  # it needs this module
+    """The same data with a run with three loggers that was killed and resumed. Copy it before changing it."""
+    from tests.tasks.wandb_files import kill_and_go_on  # imports this module
 
     def make(place: Path) -> None:
         shutil.copytree(finished_workplace, place, dirs_exist_ok=True)

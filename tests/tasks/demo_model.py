@@ -1,6 +1,6 @@
-"""A stand-in for a trained model: decodes for real, answers by simple arithmetic, so that tests need no training.
+"""A stand-in for a trained model that decodes videos and predicts by simple arithmetic, so that tests need no training.
 
-Run as a program it is the demo of that model, which says on standard error what it opens for writing and whom it calls.
+Run as a program it serves the demo of that model and reports files opened for writing and connections on stderr.
 """
 
 import io
@@ -37,7 +37,7 @@ FACTS = {
 
 
 def film(frames: int = 12, fps: int = 25, kind: str = "mp4", codec: str = "libx264") -> bytes:
-    """A small video whose brightness rises; browsers play H.264 in MP4, and no AVI."""
+    """Return a small video of rising brightness; browsers play H.264 in MP4, but not AVI."""
     stream = io.BytesIO()
     with av.open(stream, "w", format=kind) as container:
         track = container.add_stream(codec, rate=fps)
@@ -51,13 +51,13 @@ def film(frames: int = 12, fps: int = 25, kind: str = "mp4", codec: str = "libx2
 
 
 class StandIn:
-    """Answers as a model does; some names make it behave badly."""
+    """Stand-in with the interface of `Model`; some file names provoke faults."""
 
     def __init__(self) -> None:
         self.facts, self._one = FACTS, threading.Lock()
 
     def look(self, source: BinaryIO, name: str = "") -> Any:
-        """A clip up to two seconds; longer, a scan."""
+        """Predict on videos of up to two seconds; scan longer ones."""
         if not self._one.acquire(blocking=False):
             raise RuntimeError("two predictions at once")
         try:
@@ -78,18 +78,18 @@ class StandIn:
             self._one.release()
 
     def explained(self, result: Any) -> Any:
-        """As it is: nothing explains simple arithmetic."""
+        """Return the result unchanged; there is nothing to explain."""
         return result
 
 
 def frames_of(video: bytes) -> np.ndarray:
-    """Grey, shape (t, h, w)."""
+    """Return grey frames, shape (t, h, w)."""
     with av.open(io.BytesIO(video)) as container:
         return np.stack([frame.to_ndarray(format="gray8") for frame in container.decode(video=0)])
 
 
 def answer(frames: np.ndarray, name: str) -> Prediction:
-    """A function of the frames, shape (t, h, w), and the name alone."""
+    """Return a prediction that depends only on the frames, shape (t, h, w), and the name."""
     places = np.linspace(0, len(frames) - 1, 8)
     small = frames[places.astype(int), 4:116, 24:136][:, ::2, ::2]
     weights = 1 + np.arange(5) + small.mean() / 10
@@ -111,7 +111,7 @@ def answer(frames: np.ndarray, name: str) -> Prediction:
 
 
 def scan(strongest: Prediction, length: int) -> Any:
-    """Windows over the strongest, one of them without a face."""
+    """Return a scan with the given strongest window and one window without a face."""
     windows = []
     for i in range(length // 6):
         shares = dict(zip(CLASSES, np.roll(list(strongest.probabilities.values()), i).tolist(), strict=True))
@@ -140,6 +140,6 @@ if __name__ == "__main__":
     with listening(0) as place:
         most_bytes, most_seconds = int(sys.argv[1]), float(sys.argv[2])
         application = demo_app(StandIn(), lambda _: film(), most_bytes, most_seconds)
-        frames_of(film())  # what is imported and compiled at first use is by now
+        frames_of(film())  # triggers imports and compilation of first use
         sys.addaudithook(_watch)
         serve(application, place, FACTS["name"])

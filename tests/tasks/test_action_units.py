@@ -1,4 +1,4 @@
-"""Action units from the command line to the scores: a whole multi-label run on synthetic clips."""
+"""Action units from the command line to the scores: a complete multi-label run on synthetic clips."""
 
 import shutil
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ CLASSES = list(configuration("+experiment=synthetic_au").protocol.classes)
 
 @pytest.fixture(scope="module")
 def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the folder of the shared run, whose clips and store are those of this one too."""
+    """A copy of the shared run's folder, whose clips and store this run uses too."""
     folder = Path(shutil.copytree(finished_workplace, tmp_path_factory.mktemp("units") / "place"))
     options = ["trainer.max_epochs=6", "model.objective.class_weighting=inverse", "model.optimizer.lr=0.003"]
     done = command("+experiment=synthetic_au", *OPTIONS, *options, "loso.workers=2", cwd=folder, code=0)
@@ -42,7 +42,7 @@ def run(place: Path) -> Path:
 
 
 def tables(run: Path) -> Iterator[tuple[str, pd.DataFrame, np.ndarray, np.ndarray]]:
-    """Selection, its rows, and multi-hot targets and predictions, read without the project's own reader."""
+    """Yield each selection, its rows, and multi-hot targets and predictions, read without the project's reader."""
     text = dict.fromkeys(["dataset", "subject", "clip", "fold", "target", "prediction"], str)
     table = pd.read_csv(run / "predictions.csv", dtype=text, keep_default_na=False)
     for selection, part in table.groupby("selection"):
@@ -54,7 +54,7 @@ def tables(run: Path) -> Iterator[tuple[str, pd.DataFrame, np.ndarray, np.ndarra
 
 
 def test_the_metrics_are_those_of_the_predictions(run: Path) -> None:
-    metrics = read_run(run).metrics  # which are computed anew
+    metrics = read_run(run).metrics  # recomputed
     assert (metrics["multi_label"], metrics["classes"], metrics["n_clips"]) == (True, CLASSES, 30)
     rows, logged = metrics["selections"], pooled_scalars(metrics)
     for selection, _, target, prediction in tables(run):
@@ -95,7 +95,7 @@ def test_a_fold_predicts_what_its_recorder_saw_and_keeps_its_positive_weights(ru
 
 
 def test_no_option_makes_a_protocol_of_emotions_multi_label(finished_workplace: Path) -> None:
-    """The kind of labels follows from the protocol alone, whatever the configuration says of the objective."""
+    """Only the protocol determines the kind of labels, not the options of the objective."""
     saved = torch.load(run_of(finished_workplace) / "folds/01/checkpoints/last.ckpt", weights_only=True)
     assert saved["fdp_lightning"]["multi_label"] is False
     config = configuration("+experiment=synthetic_loso", "+model.objective.label_kind=multi")

@@ -1,4 +1,4 @@
-"""task=benchmark, what its rows share, and the rows themselves."""
+"""task=benchmark: what its rows share, and the rows."""
 
 import json
 import runpy
@@ -29,7 +29,7 @@ def test_sides_are_measured_in_turn_after_a_warm_up() -> None:
     seconds = alternate({"plain": lambda: runs.append("p"), "fast": lambda: (runs.append("f"), time.sleep(0.01))}, 3, 2)
     assert "".join(runs) == "pf" * 5
     assert {name: len(values) for name, values in seconds.items()} == {"plain": 3, "fast": 3}
-    assert min(seconds["fast"]) >= 0.01 > min(seconds["plain"])  # of those beside other work any one may be slow
+    assert min(seconds["fast"]) >= 0.01 > min(seconds["plain"])  # under load, any single measurement may be slow
 
 
 def test_a_goal_is_met_on_its_own_side() -> None:
@@ -46,7 +46,7 @@ def fail() -> None:
 
 
 def test_the_peak_is_that_of_the_child_alone() -> None:
-    here = np.ones(300 * 10**6, np.uint8)  # what this process holds does not count
+    here = np.ones(300 * 10**6, np.uint8)  # memory of this process does not count
     little, much = in_child(hold, 1), in_child(hold, 200)
     assert (little.result, much.result, len(here)) == (1, 200, 300 * 10**6)
     assert much.peak_mb - little.peak_mb == pytest.approx(199, abs=20)
@@ -86,10 +86,10 @@ def test_the_naive_engine_learns_what_the_engine_learns(
     plan = fold_here(*plain, "fold=02", "run=plain")
     table = pd.read_csv(plan.folder / "predictions.csv")
     ours = table[table["selection"] == "last"]
-    torch.set_num_threads(1)  # sums in another order would differ
+    torch.set_num_threads(1)  # a different order of summation would change results
     probabilities, target, losses = runpy.run_path(BENCHMARKS / "_naive_fold.py")["train"]("02", plain)
     np.testing.assert_allclose(losses, pd.read_csv(plan.folder / "curves.csv")["train/loss"], atol=1e-4)
-    # Adam's first steps are as large as the learning rate: on an AMD CPU, rounding moved these by .004.
+    # Adam's first steps are as large as the learning rate: on an AMD CPU, rounding changed these by .004.
     np.testing.assert_allclose(probabilities, ours.filter(like="prob_"), rtol=0, atol=1e-2)
     classes = list(configuration(*plain).protocol.classes)
     assert [classes[i] for i in target] == ours["target"].to_list()

@@ -1,4 +1,4 @@
-"""What a training will take: steps, time, and the time that is left."""
+"""Estimates of a training: steps, time, and remaining time."""
 
 from io import StringIO
 from pathlib import Path
@@ -29,7 +29,7 @@ def plan(clips: int = 100, model: str = "fdp", batch_size: int = 36, **trainer: 
 @pytest.mark.parametrize(
     ("trainer", "epochs", "steps"),
     [
-        ({"max_epochs": 16}, 16, 48),  # 100 clips in batches of 36: 3 of them
+        ({"max_epochs": 16}, 16, 48),  # 100 clips in 3 batches of 36
         ({"max_epochs": -1, "max_steps": 500}, 167, 500),
         ({"max_epochs": -1, "max_steps": 501}, 167, 501),
         ({"max_epochs": -1, "max_steps": 502}, 168, 502),
@@ -57,7 +57,7 @@ def test_a_long_run_says_what_it_takes_and_what_is_quicker() -> None:
 def test_the_bar_of_all_folds_ends_full_whatever_each_of_them_reports() -> None:
     progress = Progress(console=Console(file=StringIO()))
     bars = Display(4, 10, lambda seconds: "", progress)
-    # resumed, fitted at once, finished by another process, failed
+    # resumed, fitted in one step, finished by another process, failed
     for fold, epochs, well in (("a", (8, 9), True), ("b", (1,), True), ("c", (), True), ("d", (3,), False)):
         for epoch in epochs:
             bars.epoch(fold, epoch)
@@ -68,7 +68,7 @@ def test_the_bar_of_all_folds_ends_full_whatever_each_of_them_reports() -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A clock that is set by hand."""
+    """A clock set by the test."""
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
     for module in (progress, callbacks):
         monkeypatch.setattr(module, "time", clock)
@@ -77,7 +77,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_start_up_is_no_part_of_the_time_left(clock: SimpleNamespace) -> None:
     left = TimeLeft()
-    clock.now = 33.0  # the face detector is loaded, and the first clip aligned
+    clock.now = 33.0  # the face detector is loaded and the first clip aligned
     first = left(1, 300)
     assert "left" in first and ":" not in first  # at the first clip's pace it would be 2:44:27
     clock.now = 66.0  # another worker is ready

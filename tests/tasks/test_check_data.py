@@ -1,4 +1,4 @@
-"""`task=check_data`: every protocol has its published counts, and what is wrong with a copy is named."""
+"""`task=check_data`: every protocol has its published counts, and problems of a copy are reported."""
 
 import json
 import os
@@ -27,11 +27,11 @@ from tests.data import layouts, replicas
 from tests.data.test_protocols import COUNTS
 
 MADE_UP = ("data=casme2", "data.name=synthetic", "protocol=synthetic_5c")
-"""A copy in CASME II's layout of which nothing is published."""
+"""Overrides for a copy in CASME II's layout without published counts."""
 
 
 def looked_at(root: Path, *overrides: str) -> tuple[dict, str]:
-    """check.json of a copy, and the words by which it was refused, empty if it was not."""
+    """Return check.json of a copy, and the message of the error, empty if there was none."""
     output, words = root / "check.json", ""
     try:
         check_data(configuration("task=check_data", f"data.root={root}", f"check_data.output={output}", *overrides))
@@ -41,14 +41,14 @@ def looked_at(root: Path, *overrides: str) -> tuple[dict, str]:
 
 
 def checked(root: Path, *overrides: str, published: bool = False) -> dict:
-    """check.json of a copy; it is refused unless it is `published`."""
+    """Return check.json of a copy; the check must fail unless the copy is as `published`."""
     result, words = looked_at(root, *overrides)
     assert ("is not as published" in words) != published, words
     return result
 
 
 def details(result: dict, *kinds: str) -> dict[str, str]:
-    """Clip → all details of some kinds, one behind the other."""
+    """Return clip → concatenated details of all problems of these kinds."""
     found: dict[str, str] = {}
     for problem in (problem for problem in result["problems"] if problem["kind"] in kinds):
         found[problem["clip"]] = found.get(problem["clip"], "") + problem["detail"]
@@ -56,12 +56,12 @@ def details(result: dict, *kinds: str) -> dict[str, str]:
 
 
 def named(result: dict, kind: str) -> set[str]:
-    """'subject/clip' of a kind of problem."""
+    """Return 'subject/clip' of all problems of one kind."""
     return {clip.split("@")[0].split("/", 1)[1] for clip in details(result, kind)}
 
 
 def counts(result: dict) -> dict[str, tuple[int, int]]:
-    """Protocol → clips and subjects; all are as published."""
+    """Return protocol → (clips, subjects), after checking that all are as published."""
     assert not any(table["differences"] for table in result["protocols"].values())
     return {name: (table["n_clips"], table["n_subjects"]) for name, table in result["protocols"].items()}
 
@@ -71,7 +71,7 @@ PARTS = {"megc2018": ("casme2", "samm"), "megc2019": ("casme2", "samm", "smic"),
 
 
 def write(root: Path, dataset: str) -> Path:
-    """A copy with the labels of all clips and no frames."""
+    """Write a copy with the labels of all clips but no frames."""
     for part in PARTS.get(dataset, ()):
         getattr(replicas, f"write_{part}")(root / part, **({"cropped": False} if part == "smic" else {}))
     return root if dataset in PARTS else getattr(replicas, f"write_{dataset}")(root)
@@ -79,7 +79,7 @@ def write(root: Path, dataset: str) -> Path:
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict]:
-    """What is found in the copy of a dataset."""
+    """Result of checking the copy of a dataset."""
     return cache(lambda dataset: checked(write(tmp_path_factory.mktemp(dataset), dataset), f"data={dataset}"))
 
 
@@ -96,7 +96,7 @@ def test_every_protocol_is_counted_from_one_command(dataset: str, result: Callab
     if dataset == "casme3a":
         assert found["protocols"]["casme3a_objective"]["classes"] == replicas.CASME3A_OBJECTIVE
         assert len(details(found, "apex_at_onset")) == 55 and "spNO.214/c" in named(found, "odd_length")
-        assert len(named(found, "known_error")) == 5  # of six clips, two lie in one folder
+        assert len(named(found, "known_error")) == 5  # six clips, two of them in one folder
     elif dataset == "casme":
         assert sum("/06/EP02_5@" in clip for clip in found["protocols"]["casme"]["clips"]) == 6
     elif dataset == "fourdme":
@@ -149,7 +149,7 @@ def test_corrections_of_samm_change_the_known_cells_alone_and_an_older_copy_is_n
     samm = open_dataset(configuration("data=samm", f"data.root={root}"))
     levels = [samm.clips(None, level).astype(str) for level in ("none", "official", "corrected")]
     changed = [one.loc[(one != other).any(axis=1), "clip"].tolist() for one, other in pairwise(levels)]
-    assert changed == [["013_1_9"], ["028_4_1", "032_3_1"]]  # from which value to which: tests/data/test_check.py
+    assert changed == [["013_1_9"], ["028_4_1", "032_3_1"]]  # the values are tested in tests/data/test_check.py
     assert "5739" in details(checked(root, "data=samm"), "known_error")["samm/013/013_1_9@5700"]
 
 
@@ -192,12 +192,12 @@ UNREADABLE = [("unreadable_frame", True)]
 
 
 def clips_with(result: dict, kind: str) -> set[str]:
-    """Names of the clips that have a problem of this kind."""
+    """Return the names of the clips that have a problem of this kind."""
     return {p["clip"].split("/")[2].split("@")[0] for p in result["problems"] if p["kind"] == kind}
 
 
 def test_a_whole_copy_is_as_published_and_each_damage_to_it_is_named(small_copy: Path) -> None:
-    (small_copy / "loop").symlink_to(small_copy)  # circles of links end
+    (small_copy / "loop").symlink_to(small_copy)  # cyclic links must not hang
     assert checked(small_copy, *MADE_UP, published=True)["problems"] == []
     assert checked(small_copy, *MADE_UP, "+protocol.expected.clips=9")["differences"]
     assert looked_at(small_copy, *MADE_UP, "+protocol.expected.clips=9", "protocol.strict=false")[1] == ""
@@ -209,7 +209,7 @@ def test_a_whole_copy_is_as_published_and_each_damage_to_it_is_named(small_copy:
     no_text.write_bytes(b"")
     (first / "Thumbs.db").write_bytes(b"stray")
     onset = int(pictures[0].stem[3:])
-    (first / f"img{onset - 1}.jpg").write_bytes(b"no picture")  # outside of the clip: not decoded for it
+    (first / f"img{onset - 1}.jpg").write_bytes(b"no picture")  # outside the clip: not decoded
     (first / f"img0{onset}.jpg").write_bytes(pictures[0].read_bytes())
     second.rename(second.with_name("elsewhere"))
     (third / sorted(p.name for p in third.iterdir())[1]).write_bytes(b"\xff\xd8 no picture")
@@ -298,13 +298,13 @@ def test_two_workbooks_of_one_name_that_differ_are_not_chosen_between(small_copy
 def test_what_may_not_be_read_is_named(small_copy: Path, closed: str, mode: int, says: str) -> None:
     for path in [small_copy, *small_copy.rglob("*")]:
         path.chmod(0o755)
-    for path in small_copy.parents:  # as many as the runner of the tests makes
+    for path in small_copy.parents:  # parent folders created by pytest
         path.chmod(path.stat().st_mode | 0o055)
     place, output = small_copy / closed, small_copy.parent / "check.json"
     place.chmod(mode)
     config = configuration("task=check_data", *MADE_UP, f"data.root={small_copy}", f"check_data.output={output}")
     small_copy.parent.chmod(0o777)
-    os.setresuid(65534, 65534, 0)  # os.access asks for the real user
+    os.setresuid(65534, 65534, 0)  # os.access uses the real user id
     try:
         with pytest.raises(UserError) as caught:
             check_data(config)
@@ -338,7 +338,7 @@ def test_the_clip_to_include_counts_where_it_is_there_and_is_named_where_not(tmp
         assert (len(clips), set(clips["subject"])) == (len(rows), {row[0] for row in rows})
         assert any("24/EP02_07" in line for line in with_247.differences(with_247.choose(clips), clips))
         layouts.write_frames(raw / f"sub{rows[0][0]}" / rows[0][1], range(31, 101))
-    replicas.write_casme2(tmp_path)  # a whole workbook
+    replicas.write_casme2(tmp_path)  # a complete workbook
     assert len(with_247.choose(read_clips(copy, with_247, "official"))) == 246
     layouts.write_frames(raw / "sub24/EP02_07", range(61, 80))
     assert len(with_247.apply(read_clips(copy, with_247, "official"))) == 247

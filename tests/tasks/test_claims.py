@@ -1,4 +1,4 @@
-"""Processes that share a machine or a fold: each claim is in one hand, and whoever is gone is noticed."""
+"""Processes that share a machine or a fold: each claim has one holder, and lost processes are noticed."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from fdp_lightning.runs.claims import Gpus, claim
 
 
 def begin(role: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
-    """Another process, which tells what `role` sends."""
+    """Start a process and return it with the connection on which `role` sends."""
     context = forkserver()
     told, tell = context.Pipe(duplex=False)
     process = context.Process(target=role, args=(*arguments, tell), daemon=True)
@@ -48,7 +48,7 @@ def test_no_gpu_is_given_twice_and_a_killed_holder_gives_back(tmp_path: Path) ->
     other, told = begin(_hold, tmp_path)
     assert told.recv() == (0, 1)
     gpus = Gpus(GPUS, 1, tmp_path)
-    assert gpus.claim(2) is None  # and then the third is not kept either
+    assert gpus.claim(2) is None  # the third GPU is then not held either
     third = gpus.claim(1)
     assert third is not None and third[0] == (2,)
     assert gpus.claim(1) is None
@@ -63,7 +63,7 @@ def test_several_folds_on_one_gpu_fill_the_emptiest_first(tmp_path: Path) -> Non
     gpus = Gpus(["0", "1"], per_gpu=2, folder=tmp_path)
     taken = [gpus.claim(1) for _ in range(5)]
     assert [claimed and claimed[0] for claimed in taken] == [(0,), (1,), (0,), (1,), None]
-    assert Gpus(["0", "1"], 2, tmp_path / "elsewhere").claim(3) is None  # one process of a fold per GPU
+    assert Gpus(["0", "1"], 2, tmp_path / "elsewhere").claim(3) is None  # at most one process of a fold per GPU
 
 
 def test_a_fold_is_in_one_hand(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_leader_notices_that_a_follower_is_silent(monkeypatch: pytest.MonkeyPa
     assert of_follower.recv() == "go on"
     watched = time.monotonic() + 6
     while time.monotonic() < watched:
-        assert not mine.silent(1)  # it waits for the next word, and says that it lives
+        assert not mine.silent(1)  # while waiting for the next message it sends heartbeats
         time.sleep(0.2)
     kill(follower)
     died = time.monotonic()

@@ -1,4 +1,4 @@
-"""The dashboards, built without an account or a network: every key on them is one that runs log."""
+"""The dashboards, built without an account or a network: runs log every key that they show."""
 
 import json
 import os
@@ -17,12 +17,12 @@ from tests.tasks.conftest import run_of
 from tests.tasks.wandb_files import OfflineRun, offline_runs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "dashboards" / "build.py"
-pytestmark = pytest.mark.slow  # the script imports what W&B makes reports with: half a minute
+pytestmark = pytest.mark.slow  # importing W&B's report library takes half a minute
 ALWAYS_THERE = ("run:displayName",)
 
 
 def build(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Without a key, and with a server that nobody answers for."""
+    """Build without a key and with an unreachable server."""
     nowhere = {"HOME": str(folder), "WANDB_API_KEY": "", "WANDB_BASE_URL": "http://127.0.0.1:9"}
     command = [sys.executable, str(SCRIPT), "--entity", "someone", "--project", "some-project", *arguments]
     return subprocess.run(command, cwd=folder, env={**os.environ, **nowhere}, capture_output=True, text=True)
@@ -37,12 +37,12 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def logged(logged_workplace: Path) -> dict[str, OfflineRun]:
-    """One run of each job type."""
+    """Job type → one run."""
     return {run.job_type: run for run in offline_runs(run_of(logged_workplace)) if run.exit_code == 0}
 
 
 def found(node: Any, key: str) -> Iterator[Any]:
-    """Every value of this key, at any depth."""
+    """Yield all values of this key, at any depth."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name == key:
@@ -54,7 +54,7 @@ def found(node: Any, key: str) -> Iterator[Any]:
 
 
 def parts(sent: dict[str, Any]) -> list[dict[str, Any]]:
-    """Whatever has runs of its own: both workspaces, and each grid of panels in the report."""
+    """Return all parts with runs: both workspaces, and each grid of panels in the report."""
     grids = [block for block in sent["report"]["spec"]["blocks"] if block["type"] == "panel-grid"]
     return [*sent["workspaces"], *grids]
 
@@ -67,7 +67,7 @@ def job_type(part: dict[str, Any]) -> str:
 
 
 def is_in_config(run: OfflineRun, path: str) -> bool:
-    """Whether a.value.b, as W&B calls a key of the configuration, is there."""
+    """Return True if the configuration has the key that W&B calls a.value.b."""
     first, value, *rest = path.split(".")
     return value == "value" and reduce(getitem, rest, run.config[first]) is not None
 

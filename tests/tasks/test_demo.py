@@ -1,4 +1,4 @@
-"""The demo as its user meets it: in a real browser, misused by another page, and whole with the real model."""
+"""The demo in a real browser, misused by another page, and complete with the real model."""
 
 import csv
 import http.client
@@ -35,11 +35,11 @@ CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
 
 
 class Server:
-    """A demo in a process of its own, whose working folder and temporary folder are `folder`."""
+    """A demo in a separate process, with `folder` as working folder and temporary folder."""
 
     def __init__(self, folder: Path, *command: str) -> None:
         self.folder, self.errors = folder, folder.parent / f"{folder.name}.stderr"
-        # Python would keep what it compiles of libraries, the first time it does.
+        # Otherwise Python would write bytecode of libraries on first use.
         own = {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
@@ -51,7 +51,7 @@ class Server:
         self.address, self.port = found[0], int(found[1])
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
-        """One request; its status, its JSON (or bytes), its headers."""
+        """Send a request; return the status, the JSON (or bytes) and the headers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(method, path, body, {key.replace("_", "-"): value for key, value in headers.items()})
         response = connection.getresponse()
@@ -60,7 +60,7 @@ class Server:
         return response.status, json.loads(content) if kind == "application/json" else content, dict(response.headers)
 
     def send_half(self, head: str) -> socket.socket:
-        """A connection on which a request has begun."""
+        """Return a connection on which a request has been started."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
         connection.sendall(f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{head}\r\n".encode())
         return connection
@@ -95,11 +95,11 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def opened(browser: Any, server: Server, width: int = 1280, scheme: str = "light") -> Iterator[Any]:
-    """The page; at its end it must have said nothing on the console and loaded nothing from elsewhere."""
+    """Yield the page; in the end it must have logged nothing and loaded nothing from elsewhere."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page, heard = context.new_page(), []
     own = (f"{server.address}/", f"blob:{server.address}/", "data:")
-    # A browser says on the console that an answer was no success; the page itself puts it into words.
+    # Browsers log failed requests on the console; the page itself shows a message.
     page.on("console", lambda said: heard.append(said.text) if "status of 4" not in said.text else None)
     page.on("pageerror", lambda error: heard.append(str(error)))
     page.on("request", lambda asked: heard.append(asked.url) if not asked.url.startswith(own) else None)
@@ -116,7 +116,7 @@ def upload(page: Any, content: bytes, name: str = "clip.mp4") -> None:
 
 
 def shown(page: Any) -> dict[str, float]:
-    """Class → probability, as the page has them."""
+    """Return class → probability as shown on the page."""
     page.wait_for_selector("#result:not([hidden])")
     names = page.locator(".bars dt").all_text_contents()
     values = page.eval_on_selector_all(".bars dd", "all => all.map(one => Number(one.dataset.value))")
@@ -144,7 +144,7 @@ def test_an_uploaded_video_shows_what_the_model_says(browser: Any, server: Serve
         assert curve.locator("circle").count() == curve.locator("image").count() == len(expected.extras["score"])
         assert page.get_by_role("img", name=re.compile("^Pictures")).count() == 2
         assert page.evaluate("() => document.activeElement.id") == "result-title"
-        # the face's box lies on the video where the model says it is: 24 of 160 pixels from the left
+        # the face box is drawn on the video at the model's position: 24 of 160 pixels from the left
         page.wait_for_selector(".face:not([hidden])")
         box, frame = (page.locator(name).bounding_box() for name in (".face", ".film"))
         assert (box["x"] - frame["x"]) / frame["width"] == pytest.approx(24 / 160, abs=0.01)
@@ -221,7 +221,7 @@ def test_the_camera_is_recorded_predicted_and_let_go(browser: Any, server: Serve
         assert "recording" in page.locator(".name").text_content()
         assert page.evaluate(CAMERA_STATE) == ["ended"]
         assert page.locator("#studio").is_hidden()
-        page.click("#camera")  # a countdown that is left records nothing
+        page.click("#camera")  # a cancelled countdown records nothing
         page.click("#record")
         page.click("#leave")
         assert page.evaluate(CAMERA_STATE) == ["ended"]
@@ -262,7 +262,7 @@ def test_other_names_and_other_pages_are_turned_away(server: Server) -> None:
     for host in ("evil.example", evil, "127.0.0.1", "127.0.0.1:1", f"127.0.0.1.{evil}"):
         for method, path in (("GET", "/"), ("GET", "/example.mp4"), ("POST", "/predict")):
             assert server.ask(method, path, Host=host)[0] == 403, (host, path)
-    # localhost is ours, but not of this page
+    # localhost is this machine, but a different origin
     for origin in ("http://evil.example", "null", f"http://localhost:{server.port}", f"https://{own}"):
         assert server.ask("POST", "/predict", video, Origin=origin)[0] == 403, origin
     for site in ("cross-site", "same-site"):
@@ -286,10 +286,10 @@ def test_every_answer_says_what_a_browser_may_do(server: Server) -> None:
 
 
 def test_too_much_is_refused_before_it_has_been_read(server: Server) -> None:
-    with server.send_half(f"Content-Length: {MOST + 1}\r\n") as connection:  # and not a byte of it
+    with server.send_half(f"Content-Length: {MOST + 1}\r\n") as connection:  # no content is sent
         assert b" 413 " in connection.recv(4096)
     piece = b"%x\r\n%b\r\n" % (MOST // 3, bytes(MOST // 3))
-    with server.send_half("Transfer-Encoding: chunked\r\n") as connection:  # says no length, and never ends
+    with server.send_half("Transfer-Encoding: chunked\r\n") as connection:  # states no length and never ends
         connection.sendall(3 * piece + b"1\r\nx\r\n")
         answer_ = connection.recv(4096)
         assert b" 413 " in answer_ and b"larger than 3 MB" in answer_ + connection.recv(4096)
@@ -300,10 +300,10 @@ def test_one_prediction_is_made_at_a_time_and_few_wait(server: Server) -> None:
     with ThreadPoolExecutor(6) as asking:
         asked = [asking.submit(server.ask, "POST", "/predict", video, X_Name="slow") for _ in range(6)]
         refused = list(islice(as_completed(asked, timeout=60), 2))
-        assert server.ask("GET", "/")[0] == 200  # the page is alive meanwhile
+        assert server.ask("GET", "/")[0] == 200  # the page responds meanwhile
         (server.folder / "go on").touch()
     (server.folder / "go on").unlink()
-    assert sorted(one.result()[0] for one in asked) == [200] * 4 + [503] * 2  # two at once would be a 500
+    assert sorted(one.result()[0] for one in asked) == [200] * 4 + [503] * 2  # two predictions at once give a 500
     assert all("waiting already" in one.result()[1]["error"] for one in refused)
 
 
@@ -314,7 +314,7 @@ def test_a_bug_shows_no_detail_and_a_prediction_that_nobody_waits_for_ends(serve
     with server.send_half("Content-Length: 4\r\nX-Name: endless\r\n") as connection:
         connection.sendall(b"abcd")
         time.sleep(0.5)
-    assert server.ask("POST", "/predict", film())[0] == 200  # its turn comes
+    assert server.ask("POST", "/predict", film())[0] == 200  # not blocked
 
 
 def test_whoever_sends_slowly_keeps_nobody_waiting(server: Server) -> None:
@@ -324,14 +324,14 @@ def test_whoever_sends_slowly_keeps_nobody_waiting(server: Server) -> None:
         time.sleep(0.3)
         begin = time.monotonic()
         assert server.ask("POST", "/predict", video)[0] == 200
-        assert time.monotonic() - begin < 20  # the patience with a video that does not come is 30 s
+        assert time.monotonic() - begin < 20  # the timeout for an incomplete video is 30 s
         slow.sendall(video[1000:])
         assert b" 200 " in slow.recv(4096)
 
 
 def test_nothing_is_kept_and_nobody_is_called(server: Server) -> None:
     assert server.ask("POST", "/predict", film())[0] == 200
-    assert server.ask("POST", "/predict", bytes(2_900_000))[0] == 422  # more than fits a pipe or a spool
+    assert server.ask("POST", "/predict", bytes(2_900_000))[0] == 422  # more than a pipe or a spooled file buffers
     assert list(server.folder.iterdir()) == []
     assert "AUDIT" not in server.errors.read_text()
 
@@ -340,7 +340,7 @@ def test_it_is_reached_from_this_machine_alone_bounds_its_work_and_ends_in_good_
     with running(tmp_path / "place", *stand_in(most_seconds=1)) as server:
         status, words, _ = server.ask("POST", "/predict", b"abcd", X_Name="endless")
         assert status == 422 and "1 s" in words["error"]
-        assert server.ask("POST", "/predict", film())[0] == 200  # its turn came
+        assert server.ask("POST", "/predict", film())[0] == 200  # not blocked
         table = Path("/proc/net/tcp")
         if table.exists():
             listening_at = [row.split()[1] for row in table.read_text().splitlines()[1:] if row.split()[3] == "0A"]
@@ -380,4 +380,4 @@ def test_the_command_shows_what_the_model_says_and_keeps_nothing(tmp_path: Path,
             assert "cannot be read as a video" in error_on(page)
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=60) == 0
-        assert [path for path in server.folder.rglob("*") if path.is_file()] == []  # torch makes an empty folder
+        assert [path for path in server.folder.rglob("*") if path.is_file()] == []  # torch creates an empty folder

@@ -1,4 +1,4 @@
-"""Every experiment and study composes and says what it trains, and runs one batch of one fold."""
+"""Every experiment and study composes, and every experiment runs one batch of one fold."""
 
 import csv
 import re
@@ -37,11 +37,11 @@ COPIES: dict[str, tuple[Callable[[Path], object], str, set[str]]] = {
     "mmew_loso": (layouts.mmew, "02", {"mmew/02/S02-02-003"}),
     "smic_loso": (lambda root: layouts.smic_raw(root / "HS"), "18", {"smic/18/s18_sur_03", "smic/18/s18_ne_10"}),
 }
-"""Experiment → what writes its copy, a fold, the clips it tests."""
+"""Experiment → (function that writes its copy, a fold, the test clips of the fold)."""
 
 
 def slow_but(names: Iterable[str], *quick: str) -> list[Any]:
-    """Parameters of which a few are run every time; the others train in the same way on other data."""
+    """Mark all names but a few as slow; they train in the same way on other data."""
     return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
@@ -52,7 +52,7 @@ def run_fold_of(overrides: list[str], subject: str) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first experiment leaves its data and store for the others."""
+    """Folder in which the experiments share data and store."""
     return once(tmp_path_factory, "experiments", lambda place: None)
 
 
@@ -60,7 +60,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_batch(experiment: str, shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     logger = "tensorboard" if experiment == "synthetic_mean" else "csv"
     overrides = [f"+experiment={experiment}", f"logger={logger}", f"data.store={shared}/stores", f"run={tmp_path}/run"]
-    overrides.append("trainer.max_epochs=1")  # run_task lets debug=smoke speak last; here no task is run
+    overrides.append("trainer.max_epochs=1")  # run_task applies debug=smoke last; no task is run here
     subject = "006" if experiment.startswith("samm") else "02"
     if experiment.startswith("synthetic"):
         overrides += [f"data.root={shared}/data", *(f"data.generate.{name}={size}" for name, size in TINY.items())]
@@ -69,26 +69,26 @@ def test_one_batch(experiment: str, shared: Path, tmp_path: Path, request: pytes
         overrides += [f"data.root={root}", "trainer=cpu"]
     if experiment.startswith("casme2"):
         overrides.append("protocol.labels='2019'")  # the synthetic copy has no other workbook
-    if experiment in ("casme2_3c_loso", "samm_loso"):  # the paper's model takes its step in casme2_loso
+    if experiment in ("casme2_3c_loso", "samm_loso"):  # casme2_loso tests the paper's model
         overrides.append("model=fdp_tiny")
-    if experiment.endswith("_released"):  # the large backbone takes its step in test_options.py
+    if experiment.endswith("_released"):  # test_options.py tests the large backbone
         overrides += ["model.backbone.stages=[{n_local: 1, width: 16}]", "model/dic_head=unet"]
     table = run_fold_of(overrides, subject)
     assert set(table["subject"]) == {subject} == set(table["fold"])
-    clips = 4 if experiment == "casme2_3c_loso" else 5  # one of each emotion; the three classes leave out `others`
+    clips = 4 if experiment == "casme2_3c_loso" else 5  # one of each emotion; the three classes exclude `others`
     assert len(table) == 2 * clips  # `last` and `oracle`
     logs = [path.name for path in (tmp_path / "run/folds" / subject / "log").iterdir()]
     assert any(name.startswith("metrics.csv" if logger == "csv" else "events") for name in logs)
 
 
 def on_copy(folder: Path, *more: str) -> list[str]:
-    """A run of the small model without faces: the tiny pictures hold none."""
+    """Return overrides for the small model without face detection: the tiny images contain no faces."""
     options = ["model=fdp_tiny", "trainer=cpu", "data.faces.method=none", "trainer.max_epochs=1"]
     return [*more, *options, f"run={folder}/run", f"data.root={folder}/copy", f"data.store={folder}/stores"]
 
 
 def test_every_experiment_is_run_here() -> None:
-    assert {*COPIES, *ON_SYNTHETIC, "megc2019_flow"} == THERE  # the last one in test_recognizers.py
+    assert {*COPIES, *ON_SYNTHETIC, "megc2019_flow"} == THERE  # the last one is run in test_recognizers.py
 
 
 @pytest.mark.parametrize("experiment", slow_but(COPIES, "cd6me", "smic_loso"))
@@ -158,7 +158,7 @@ def test_where_a_run_departs_from_its_model_the_name_says_so(overrides: list[str
 @pytest.mark.parametrize("there", ["bf16-mixed", "16-mixed", None])
 def test_auto_is_what_a_machine_has(there: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def begun(name: str, *trainer: object) -> Path:
-        """A run folder with a finished fold that was trained so."""
+        """Write a run folder with a finished fold trained with these settings."""
         config, folder = configuration(AUTO), tmp_path / name
         config.trainer.update(dict(zip(("accelerator", "precision", "deterministic"), trainer, strict=True)))
         (folder / "folds/01").mkdir(parents=True)
@@ -174,12 +174,12 @@ def test_auto_is_what_a_machine_has(there: str | None, tmp_path: Path, monkeypat
     monkeypatch.setattr(devices, "in_worker", lambda function: there)
     assert chosen() == (gpu if there else cpu)
     on_cpu, on_gpu = begun("cpu", *cpu), begun("gpu", "gpu", "bf16-mixed", False)
-    for runs in ([on_cpu], [tmp_path / "fit", on_cpu]):  # a run goes on as its finished folds were trained
+    for runs in ([on_cpu], [tmp_path / "fit", on_cpu]):  # a run is resumed with the trainer of its finished folds
         assert chosen(runs=runs) == cpu
     if there:
         assert chosen("trainer.precision=32-true") == ("gpu", "32-true", False)
         assert chosen("trainer.accelerator=cpu") == cpu
-        assert chosen("model.pooling=mean", runs=[on_cpu]) == gpu  # those folds are not of this model
+        assert chosen("model.pooling=mean", runs=[on_cpu]) == gpu  # those folds belong to a different model
         return
     with pytest.raises(UserError, match=rf"in {on_gpu} (?s:.*)trainer=cpu"):
         chosen(runs=[tmp_path / "fit", on_gpu])

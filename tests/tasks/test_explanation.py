@@ -1,4 +1,4 @@
-"""What moved and counted, from Python: recognisers that look at one region, and the bundled model."""
+"""Explanations from Python: recognisers that depend on one region, and the bundled model."""
 
 import json
 from itertools import product
@@ -21,7 +21,7 @@ from fdp_lightning.tasks.predict import predict
 
 EMOTIONS = ("happiness", "disgust", "repression", "surprise", "others")
 MOVING = 0.5
-"""A pixel is in the moving region if it moves by this share of what the farthest one does."""
+"""Least motion of a pixel in the moving region, as a share of the maximum."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def prediction(tmp_path_factory: pytest.TempPathFactory) -> Prediction:
 
 
 class LooksAt(nn.Module):
-    """A network that answers 'disgust' the surer, the more a region moves, and sees nothing else."""
+    """A network whose logit of 'disgust' is proportional to the motion in one region, its only input."""
 
     def __init__(self, region: np.ndarray) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def test_a_recogniser_that_looks_at_one_region(region: str, prediction: Predicti
     assert explanation.shares is not None
     assert max(explanation.shares, key=explanation.shares.__getitem__) == region
     assert sum(explanation.shares.values()) == pytest.approx(1)
-    # What it looks at is no evidence for another class, but against it.
+    # Motion in the region is evidence against all other classes.
     assert explain(model, prediction, "surprise").shares is None
 
 
@@ -85,7 +85,7 @@ def test_predict_writes_map_and_shares(explained: bool, tmp_path: Path, monkeypa
         assert sum(shares.values()) == pytest.approx(1) and max(shares, key=shares.__getitem__) == "share_brows"
 
 
-@pytest.mark.slow  # forty clips to draw, predict and explain
+@pytest.mark.slow  # draws, predicts and explains forty clips
 def test_maps_peak_where_subjects_move_that_no_model_has_seen(tmp_path: Path) -> None:
     model, hits, areas = load_model(), [], []
     for seed, emotion in product(range(100, 108), EMOTIONS):

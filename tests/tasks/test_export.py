@@ -37,7 +37,7 @@ SLOW = pytest.mark.slow
 
 
 def equal_to_pytorch(path: Path, model: Model, network: torch.nn.Module) -> None:
-    """The file gives what a network gives, for any number of clips."""
+    """Check that the file computes the outputs of the network, for any number of clips."""
     session = onnxruntime.InferenceSession(path)
     shape = session.get_inputs()[0].shape
     generator = torch.Generator().manual_seed(0)
@@ -55,14 +55,14 @@ def equal_to_pytorch(path: Path, model: Model, network: torch.nn.Module) -> None
         assert list(given) == list(expected)
         for name, value in expected.items():
             near = np.isclose(given[name], value, atol=1e-5, rtol=1e-4)
-            # SegNet remembers where each maximum was: rounding that moves one moves pixels. Its deep stack of random
-            # layers magnifies rounding, so that the plain network is compared with, not the faster one of `Model`.
+            # SegNet stores the position of each maximum, so rounding can move pixels. Its deep stack of random layers
+            # amplifies rounding: the reference is the plain network, not the faster one of `Model`.
             assert near.all() or (name == "dynamic_image" and near.mean() > 0.95), name
 
 
 def test_the_shipped_model_as_onnx(tmp_path: Path, run_cli: Run) -> None:
     done = run_cli("task=export", "export.checkpoint=synthetic", "export.to=onnx", "export.output=model.onnx", code=0)
-    assert "Removed" not in done.stderr and "Replaced" not in done.stderr  # each node that the optimiser touches
+    assert "Removed" not in done.stderr and "Replaced" not in done.stderr  # messages of the optimiser
     model = load_model()
     equal_to_pytorch(tmp_path / "model.onnx", model, model.network)
     metadata = onnxruntime.InferenceSession(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
@@ -70,7 +70,7 @@ def test_the_shipped_model_as_onnx(tmp_path: Path, run_cli: Run) -> None:
     assert json.loads(metadata["fdp_lightning"])["alignment"] == model.facts["alignment"]
 
 
-@SLOW  # the shipped model is exported every time
+@SLOW  # the bundled model is always exported
 @pytest.mark.parametrize(
     "options",
     [
@@ -125,7 +125,7 @@ def test_an_export_goes_beside_its_checkpoint(tmp_path: Path, monkeypatch: pytes
         assert beside(checkpoint) == Path(place)
     (tmp_path / "folds/02/checkpoints").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "folds/02/checkpoints")
-    assert beside("last.ckpt").resolve() == tmp_path / "folds/02"  # else its fold would be taken for altered
+    assert beside("last.ckpt").resolve() == tmp_path / "folds/02"  # otherwise its fold would count as altered
 
 
 @pytest.mark.parametrize("given", [".", "checkpoints/last.ckpt", "../01", "checkpoints/../checkpoints/last.ckpt"])
@@ -158,7 +158,7 @@ def test_the_shipped_model_is_copied_to_where_one_stands(tmp_path: Path, monkeyp
 
 
 def facts(scores: dict[str, Any] | None, **changed: Any) -> dict[str, Any]:
-    """The content of a model.json of a fit on the small synthetic set."""
+    """Return the content of a model.json for a fit on the small synthetic set."""
     made: dict[str, Any] = load_model().facts
     training = made["training"] | {"class_counts": dict.fromkeys(made["classes"], 6)} | changed.pop("training", {})
     weights = {"file": "model.safetensors", "sha256": "0f" * 32, "tensors": 99, "numbers": 90123}
@@ -205,7 +205,7 @@ def test_without_all_folds_of_these_settings_there_is_no_score_and_it_says_why(r
     for_other, why = loso_scores(folder, "0" * 12)
     assert for_other is None and "3 of the 3 folds" in why
     metrics = (folder / "metrics.json").read_text()
-    (folder / "metrics.json").write_text(metrics.replace('"uf1": 0.', '"uf1": 0.9'))  # not of the predictions
+    (folder / "metrics.json").write_text(metrics.replace('"uf1": 0.', '"uf1": 0.9'))  # not that of predictions.csv
     assert loso_scores(folder, mark)[0] is None
     (folder / "metrics.json").write_text(metrics)
     (folder / "folds/02/curves.csv").write_text("changed")

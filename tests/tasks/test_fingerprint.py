@@ -1,4 +1,4 @@
-"""The fingerprint: everything counts but what the tables leave out, and a run folder has one of them."""
+"""The fingerprint: everything counts except what the tables exclude, and a run folder has exactly one."""
 
 import copy
 import json
@@ -50,7 +50,7 @@ def leaves(node: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def places(path: tuple[Any, ...]) -> set[str]:
-    """Names of a leaf and of what it lies in."""
+    """Return the dotted names of a leaf and of all its parents."""
     return {".".join(map(str, path[:depth])) for depth in range(1, len(path) + 1)}
 
 
@@ -70,7 +70,7 @@ def test_every_key_of_the_configuration_counts_or_is_in_the_table() -> None:
     assert set(KEYS_LEFT_OUT) <= found
     of_data = (f"data.{name}" for name in ("batch_size", "shuffle", "sampling", "augmentation", "normalisation"))
     of_model = ("model.objective", "model.optimizer", "input", "trainer.precision", "trainer.max_epochs")
-    for key in ("seed", "selection", "protocol.classes", "protocol.shuffled", *of_data, *of_model):  # whatever it says
+    for key in ("seed", "selection", "protocol.classes", "protocol.shuffled", *of_data, *of_model):  # must count
         assert key in found and not places(tuple(key.split("."))) & set(KEYS_LEFT_OUT)
     names = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
     assert not [left for left in FILES_LEFT_OUT if not any(fnmatch(name, left) for name in names)]
@@ -78,7 +78,7 @@ def test_every_key_of_the_configuration_counts_or_is_in_the_table() -> None:
 
 def test_the_program_that_trains_and_predicts_counts() -> None:
     counted = {path.relative_to(PACKAGE).as_posix() for path in decisive_files()}
-    explaining = {"models/attribution.py"}  # computes nothing that predicts
+    explaining = {"models/attribution.py"}  # not used in prediction
     for room in ("models", "training"):
         assert {path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / room).rglob("*.py")} <= explaining | counted
     engine = ("plan", "process", "train_fold", "outputs", "devices")
@@ -108,13 +108,13 @@ def test_clips_and_frames_count_not_their_place(
 
 
 def states(run: Path) -> dict[Path, tuple[int, int]]:
-    """What a file that is made anew has another of."""
+    """Return the state of each file, which changes if the file is written again."""
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in run.glob("folds/*/*")}
 
 
 def test_a_copied_dataset_finds_its_finished_folds(finished_workplace: Path, tmp_path: Path) -> None:
     place = tmp_path / "copy"
-    shutil.copytree(finished_workplace, place, copy_function=shutil.copy)  # with times of its own
+    shutil.copytree(finished_workplace, place, copy_function=shutil.copy)  # with new modification times
     shutil.rmtree(place / "stores")
     run = run_of(place)
     table, before = (run / "predictions.csv").read_bytes(), states(run)

@@ -1,4 +1,4 @@
-"""`task=fit`: one model of all subjects, by the engine of the folds, and never among them."""
+"""`task=fit`: one model of all subjects, trained by the engine of the folds but never counted among them."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_a_fit_beside_a_finished_run_trains_on_everybody_and_changes_nothing_of_
     facts = sealed(folder)
     assert facts["subjects"] == {"train": [f"synthetic/0{i}" for i in (1, 2, 3)], "inner": [], "test": []}
     assert (facts["train_clips"], facts["test_clips"], facts["epochs"]) == (30, 0, 2)
-    # What the score of "the same configuration" is known by:
+    # This identifies the score of "the same configuration":
     assert facts["fingerprint"] == sealed(run / "folds/01")["fingerprint"]
     curves = pd.read_csv(folder / "curves.csv")
     assert curves["epoch"].tolist() == [1, 2] and all(name == "epoch" or name[:6] == "train/" for name in curves)
@@ -37,7 +37,7 @@ def test_a_fit_beside_a_finished_run_trains_on_everybody_and_changes_nothing_of_
     assert list(find_runs(workplace / "runs")) == [run] and list(find_runs(run / "fit")) == []
 
     stamp = (folder / "fold.json").stat().st_mtime_ns
-    pool_run(run, OmegaConf.load(run / "config.yaml"))  # the three folds alone
+    pool_run(run, OmegaConf.load(run / "config.yaml"))  # only the three folds
     assert (run / "predictions.csv").read_bytes() == before[run / "predictions.csv"]
     again = start(workplace, "task=fit")
     assert "fit is finished" in again.stdout and "0 of 1 trainings to run" in again.stderr

@@ -1,4 +1,4 @@
-"""What a fold keeps: outputs for the report, its baselines, explanations, and the weights that made its predictions."""
+"""Files of a fold: outputs for the report, baselines, explanations, and the weights behind its predictions."""
 
 import json
 import math
@@ -37,7 +37,7 @@ def test_the_mean_training_image_is_of_the_other_subjects_true_images(finished_w
     folds = {path.parent.name: dict(np.load(path)) for path in run_of(finished_workplace).glob("folds/*/outputs.npz")}
     assert len(folds) == 3
     for name, arrays in folds.items():
-        # exact and signed: a clip's true image differs between folds by their scales alone, where nothing is cut off
+        # exact and signed: a clip's true image differs between folds only by their scales, except where it is clipped
         others = [other for key, other in folds.items() if key != name]
         images = np.concatenate([other["true_dynamic_image"] for other in others])
         scaled = [(other["true_dynamic_image"] - 0.5) * (other["image_rms"] / arrays["image_rms"]) for other in others]
@@ -73,7 +73,7 @@ def test_folds_have_what_tells_whether_they_learned_and_their_baselines(finished
     table, classes = read_predictions(run / "predictions.csv")
     last = table[table["selection"] == "last"]
     for training in read_trainings(run):
-        # every clip under test trains in the other folds, and the loss has no weights by default
+        # every test clip trains in the other folds, and the default loss has no class weights
         others = last[last["fold"] != training.name]
         assert training.class_counts == {name: (others["target"] == name).sum() for name in classes}
         assert training.uniform_loss == pytest.approx(math.log(len(classes)), abs=1e-5) and training.held_out_loss
@@ -123,7 +123,7 @@ def test_without_faces_a_map_is_drawn_alone(finished_workplace: Path) -> None:
         {extra.name: image for extra, image in images_of(each, images, row, show_faces=True)}
         for each in (outputs, other)
     ]
-    assert len(faces[0]) == len(images) - 1 > 2  # the exact image is that of the input itself
+    assert len(faces[0]) == len(images) - 1 > 2  # the exact image is that of the input
     assert (faces[0][HEAT] != faces[1][HEAT]).any()
 
 
@@ -145,7 +145,7 @@ def test_held_out_clips_are_compared_with_all_others_but_those_of_their_subject(
     outputs = read_outputs(run)
     (extra,) = (extra for extra in outputs.extras if extra.kind == "vector")
     assert extra.title == "dynamic representation"
-    subjects = np.repeat(np.unique(outputs["subject"]), 10)  # the clip table has ten clips of each
+    subjects = np.repeat(np.unique(outputs["subject"]), 10)  # the clip table has ten clips of each subject
     np.testing.assert_array_equal(np.isnan(outputs[extra.name]), outputs["subject"][:, None] == subjects)
     cosines = outputs[extra.name][np.isfinite(outputs[extra.name])]
     assert np.abs(cosines).max() <= 1 and len(np.unique(cosines)) > 100
@@ -154,7 +154,7 @@ def test_held_out_clips_are_compared_with_all_others_but_those_of_their_subject(
 
 
 def test_where_no_training_clip_is_an_anchor_there_are_no_similarities(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explanations, "ANCHORS", 1)  # the first clip, which the fold of subject 01 holds out
+    monkeypatch.setattr(explanations, "ANCHORS", 1)  # the first clip, held out by the fold of subject 01
     plan: Any = SimpleNamespace(clips=range(30), fold=Fold("01", tuple(range(10, 30)), tuple(range(10))))
     data: Any = SimpleNamespace(test_set=range(10), batch_size=10)
     found = _similarities(lambda frames: frames.numpy(), data, plan)
@@ -162,7 +162,7 @@ def test_where_no_training_clip_is_an_anchor_there_are_no_similarities(monkeypat
 
 
 def test_a_map_is_that_of_predict(finished_workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clip alone, from the checkpoint, gives the map that the fold made among others."""
+    """The map of a single clip, computed from the checkpoint, is that of the fold, computed in a batch."""
     fold = run_of(finished_workplace) / "folds/02"
     model = load_model(fold)
     kept = np.load(fold / "outputs.npz")
@@ -179,7 +179,7 @@ def test_a_map_is_that_of_predict(finished_workplace: Path, monkeypatch: pytest.
 
 
 def test_where_many_clips_are_held_out_the_first_of_each_class_are_explained() -> None:
-    rows = _chosen(np.repeat([0, 1], [20, 3]), np.arange(23)[::-1], 8)  # by key the last row is the first
+    rows = _chosen(np.repeat([0, 1], [20, 3]), np.arange(23)[::-1], 8)  # the last row has the first key
     assert rows.tolist() == [*range(12, 23)]
     units = np.zeros((20, 2))
     units[:10, 0] = units[5:, 1] = 1

@@ -1,4 +1,4 @@
-"""The trainers of GPUs, on a machine that has some: `python -m pytest tests/tasks/test_gpu.py`. Skipped elsewhere."""
+"""The GPU trainers: `python -m pytest tests/tasks/test_gpu.py`. Skipped on machines without a GPU."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_a_fold_trains_on_a_gpu(workplace: Path, trainer: str) -> None:
     fold = train(workplace, trainer, f"trainer={trainer}")
     table, classes = read_predictions(fold / "predictions.csv")
     probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-9)  # made in double precision
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-9)  # computed in double precision
     assert pd.read_csv(fold / "curves.csv").notna().all(axis=None)
 
 

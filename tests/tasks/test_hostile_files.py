@@ -1,6 +1,6 @@
-"""Model folders, checkpoints and run folders with every entry changed: refused with words, and nothing else happens.
+"""Model folders, checkpoints and run folders with every entry changed: rejected with a message, without side effects.
 
-An audit hook watches: nothing is imported, opened outside of the folder, written, started or sent.
+An audit hook checks that nothing is imported, opened outside the folder, written, started or sent.
 """
 
 import copy
@@ -48,7 +48,7 @@ from tests.tasks.conftest import run_of
 WATCHED = ("open", "import", "exec", "os.", "subprocess.", "shutil.", "socket.", "urllib.", "ctypes.dlopen", "pickle.")
 QUIET = ("os.listdir", "os.scandir", "os.walk", "os.fwalk")
 CHECKERS = ("beartype", "jaxtyping", "equinox", "wadler_lindig")
-"""Of types in tests; they import what words an error when it comes."""
+"""Type checkers of the tests; they import modules lazily to format errors."""
 
 ALL = pytest.param(None, marks=pytest.mark.slow, id="all")
 
@@ -63,11 +63,11 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         writes = isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
         inside = os.path.abspath(first).startswith(str(_folder[0]) + os.sep)  # noqa: PTH100 — no file is asked here
-        if (inside or first.startswith((sys.prefix, sys.base_prefix))) and not writes:  # of imports, which are watched
+        if (inside or first.startswith((sys.prefix, sys.base_prefix))) and not writes:  # or part of an import
             return
     if event == "import" and first.partition(".")[0] in CHECKERS:
         return
-    if event == "exec" and "<module>" in first:  # of an import, likewise
+    if event == "exec" and "<module>" in first:  # part of an import
         return
     _seen.append((event, first))
 
@@ -77,9 +77,9 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """Fail if anything happens but files of this folder being read."""
+    """Fail if anything happens except reading files of this folder."""
     _seen.clear()
-    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the checkers', when they are imported
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # bytecode of the type checkers
     _folder.append(folder)
     try:
         yield
@@ -90,7 +90,7 @@ def watched(folder: Path) -> Iterator[None]:
 
 
 def hostile(place: Path) -> list[Any]:
-    """Values that stand nowhere in a file of ours: `place` is made if one of them runs."""
+    """Return values that no valid file contains; if one of them is executed, it creates `place`."""
     runs = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(place)]}}
     timm = {"_target_": "fdp_lightning.models.timm_backbone.TimmBackbone", "name": "resnet18", "image_size": 64}
     return [
@@ -101,7 +101,7 @@ def hostile(place: Path) -> list[Any]:
 
 
 def paths(node: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every entry of nested lists and mappings, inner ones too."""
+    """Yield the path of every entry of nested lists and mappings, including inner ones."""
     entries = node.items() if isinstance(node, dict) else enumerate(node[:3]) if isinstance(node, list) else ()
     for key, value in entries:
         yield (*where, key)
@@ -123,9 +123,9 @@ def fuzz(
     least: float,
     every: int = 1,
 ) -> set[tuple[Any, ...]]:
-    """Put a hostile value in the place of each entry, and read; `sample` values for `every` so many, or all.
+    """Replace each entry by hostile values and read: `sample` values for each `every`-th entry, or all for all entries.
 
-    At least this share must be refused. Returns the places where something was accepted.
+    At least the share `least` must be rejected. Returns the paths where a value was accepted.
     """
     draw, refused, accepted = random.Random(0), 0, Counter[tuple[Any, ...]]()
     for path in list(paths(content))[:: every if sample else 1]:
@@ -146,7 +146,7 @@ def fuzz(
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """What model.json says, but for its checksum."""
+    """Return the content of model.json without its checksum."""
     facts = json.loads((folder / FACTS).read_text())
     facts.pop("checksum")
     return facts
@@ -159,7 +159,7 @@ def write_facts(folder: Path, facts: dict[str, Any]) -> None:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(SHIPPED, tmp_path / "model"))
-    load_model(folder)  # what is imported late is imported now
+    load_model(folder)  # triggers late imports
     return folder
 
 
@@ -174,7 +174,7 @@ DESCRIBES = {
     "name", "licence", "training", "synthetic", "input", "scores", "configuration", "alignment", "normalisation",
     "fitted", "sampling",
 }  # fmt: skip
-"""Entries of model.json in which some other names and numbers are as good."""
+"""Entries of model.json in which some other names and numbers are valid too."""
 
 
 @pytest.mark.parametrize("sample", [1, ALL])
@@ -204,7 +204,7 @@ def test_a_checkpoint(finished_workplace: Path, tmp_path: Path, sample: int | No
 
 
 def classical_model(folder: Path, name: str) -> Path:
-    """A model folder of a machine that is fitted to a few small maps, with the facts of the shipped model besides."""
+    """Write a model folder of a classical recogniser fitted to a few maps, with other facts of the bundled model."""
     classes, size, draw = 3, 12, np.random.default_rng(0)
     maps, target = draw.normal(size=(12, 3, size, size)).astype(np.float32), np.arange(12) % classes
     channels = ["u", "v", "strain"]
@@ -228,7 +228,7 @@ def classical_model(folder: Path, name: str) -> Path:
 
 @contextmanager
 def memory(gigabytes: float) -> Iterator[None]:
-    """Let this process take so much more memory, and no more."""
+    """Limit the further memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     most = pages * resource.getpagesize() + int(gigabytes * 2**30)
@@ -245,7 +245,7 @@ def test_a_model_folder_of_a_classical_recogniser(name: str, tmp_path: Path, sam
     folder = classical_model(tmp_path / "model", name)
     load_model(folder)
     facts = facts_of(folder)
-    # What the other models do not have: the fuzz of the shipped model covers the rest.
+    # Entries that other models lack; fuzzing the bundled model covers the rest.
     for where in (("configuration", "model"), ("taken",)):
         write = lambda new, where=where: write_facts(folder, changed(facts, where, new))  # noqa: E731
         with memory(1):
@@ -298,7 +298,7 @@ def test_the_json_of_a_run(run: Path, name: str, sample: int | None) -> None:
     content = json.loads((run / name).read_text())
     READERS[name](run)
     write = lambda new: (run / name).write_text(json.dumps(new))  # noqa: E731
-    every = 8 if name == "metrics.json" else 1  # it has hundreds of numbers, read with all folds
+    every = 8 if name == "metrics.json" else 1  # hundreds of numbers, each read with all folds
     fuzz(content, write, partial(READERS[name], run), run, sample, 0.3, every)
 
 
@@ -333,7 +333,7 @@ PIPES = ["config.yaml", "expected.json", "metrics.json", *(f"folds/01/{name}" fo
 
 
 def no_plain_file(path: Path, kept: Path, kind: str) -> None:
-    """Put a pipe or a link where a file is, which is kept, or where none is."""
+    """Create a pipe or a link at `path`; an existing file is moved to `kept`."""
     if path.exists():
         path.rename(kept)
     if kind == "pipe":
@@ -346,7 +346,7 @@ def no_plain_file(path: Path, kept: Path, kind: str) -> None:
 @pytest.mark.parametrize("name", PIPES)
 def test_what_is_no_plain_file_is_refused_at_once(run: Path, name: str, kind: str) -> None:
     no_plain_file(run / name, run / "folds/01/fold.json" if "new" in name else (run / name).with_name("kept"), kind)
-    if name != "metrics.json":  # a report writes it anew
+    if name != "metrics.json":  # a report overwrites it
         with pytest.raises(UserError):
             report(configuration(f"run={run}", "task=report"))
     if name != "expected.json":

@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted, swept fold by fold or shared out to two processes end as the plain one does."""
+"""Runs that are killed, interrupted, swept fold by fold or split over two processes give the plain run's results."""
 
 import os
 import random
@@ -21,11 +21,11 @@ from tests.tasks.conftest import SMALL, begin, end_group, run_of, start, wait_fo
 ARGUMENTS = ["loso.checkpoint_seconds=0", "loso.workers=2"]
 
 
-# Kills are in test_wandb.py and below, and what a fold goes on from is in test_resume.py.
+# Kills are tested below and in test_wandb.py, resuming of folds in test_resume.py.
 def test_ctrl_c_changes_no_bit_and_leaves_no_process(emptied: Path, finished_workplace: Path) -> None:
-    process = begin(emptied, *ARGUMENTS, "loso.workers=1")  # so that at the end of a fold there are folds left
+    process = begin(emptied, *ARGUMENTS, "loso.workers=1")  # so that folds remain when one ends
     wait_for(lambda: list(emptied.glob("runs/*/*/seed-0/folds/[!.]*/fold.json")), process)
-    os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C in a terminal does: every process hears it
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: sent to every process
     assert process.wait(timeout=60) == 130
     errors = (emptied / "err.txt").read_text()
     assert "Traceback" not in errors
@@ -54,7 +54,7 @@ def test_a_sweep_over_the_folds_gives_the_files_of_the_whole_run(emptied: Path, 
 
 
 def test_two_processes_of_a_fold_learn_what_one_learns_and_predict_each_clip_once(emptied: Path) -> None:
-    # In double precision, since Adam turns noise in the last bit into steps; each process drops neurons of its own.
+    # Double precision, since Adam amplifies last-bit noise; no dropout, since each process draws its own.
     exact = ["model.mer_head.dropout=0.0", "trainer.precision=64-true", "task=fold", "fold=01"]
     for run, trainer in (("one", "cpu"), ("two", "ddp_cpu")):
         start(emptied, *exact, f"trainer={trainer}", f"run={run}")
@@ -66,7 +66,7 @@ def test_two_processes_of_a_fold_learn_what_one_learns_and_predict_each_clip_onc
     pd.testing.assert_frame_equal(tables[1].drop(columns=names), tables[0].drop(columns=names))
     curves = [pd.read_csv(fold / "curves.csv") for fold in folds]
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-6, atol=1e-9)
-    assert np.ptp(curves[0]["train/loss"]) > 0.1  # it did learn
+    assert np.ptp(curves[0]["train/loss"]) > 0.1  # the training had an effect
     assert list((emptied / "two/logs").iterdir()) == []
 
 
@@ -78,7 +78,7 @@ def test_a_fold_that_diverges_is_named_and_yields_no_score(emptied: Path) -> Non
 
 
 KILLS = 8
-"""Of each command."""
+"""Number of kills per command."""
 
 LONGER = ["trainer.max_epochs=6", *ARGUMENTS]
 SEARCH = [
@@ -93,7 +93,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "tune": ([*SEARCH, *LONGER], SCORES | {"nested.csv", "trials.csv"}),
     "sweep": (["-m", "model.pooling=mean,arp", *LONGER], SCORES | {"variants.csv"}),
 }
-"""Name → arguments, and which files of the runs are compared, the others hold times; of prepare, all of the store."""
+"""Name → arguments, names of the compared files (others contain times); empty: all files of the store."""
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_killed_at_random_moments_a_command_ends_bit_for_bit_as_one_that_was_not
     place = workplace / ("runs" if compared else "stores")
 
     def results() -> dict[Path, bytes]:
-        """Content of the results; nothing half-written may lie beside them."""
+        """Return the content of the results, after checking that there are no partial files."""
         paths = [path for path in place.rglob("*") if "superseded" not in path.parts]
         assert [path for path in paths if path.suffix in (".partial", ".tmp", ".building")] == []
         files = [path for path in paths if path.is_file() and path.name != "prepare.json"]
@@ -123,7 +123,7 @@ def test_killed_at_random_moments_a_command_ends_bit_for_bit_as_one_that_was_not
         try:
             assert process.wait(timeout=moments.uniform(0, longest)) == 0
         except subprocess.TimeoutExpired:
-            # The parent alone, so that its workers have to notice; or all at once, as a scheduler does.
+            # Only the parent, so that its workers have to notice, or all processes, as schedulers do.
             (os.kill if kills % 2 else os.killpg)(process.pid, signal.SIGKILL)
             process.wait()
             end_group(process.pid)

@@ -1,7 +1,7 @@
 """One command started once per device, by torchrun or srun, and sweeps over folds of several processes each.
 
-Whatever starts the processes, a fold's predictions are those of the plain command, byte for byte, and nobody runs the
-sweep a second time.
+However the processes are started, a fold's predictions are those of the plain command, byte for byte, and the sweep is
+run only once.
 """
 
 import json
@@ -32,7 +32,7 @@ def call(folder: Path, *command: str, **variables: str) -> subprocess.Popen[str]
 
 
 def srun(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
-    """The command as srun starts it on two nodes of one task each, both on this machine."""
+    """Start the command as srun does on two nodes with one task each, both on this machine."""
     slurm = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_LOCALID": "0"}
     slurm |= {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NNODES": "2"}
     command = ["fdp_lightning", *SMALL, *arguments]
@@ -40,7 +40,7 @@ def srun(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:
 
 
 def tables(run: Path) -> dict[str, bytes]:
-    """The predictions of each finished fold."""
+    """Return the predictions of each finished fold."""
     folds = {path.parent.name: path for path in run.glob("folds/[!.]*/predictions.csv")}
     for path in folds.values():
         table, _ = read_predictions(path)
@@ -49,7 +49,7 @@ def tables(run: Path) -> dict[str, bytes]:
 
 
 def swept(process: subprocess.Popen[str], folder: Path) -> dict[str, bytes]:
-    """Predictions of a sweep over two folds that was run once and by one process."""
+    """Return the predictions of a sweep over two folds, after checking that only one process ran it, once."""
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert said.count("1 of 1 folds to run") == 2 and said.count("done (1/1)") == 2, said
@@ -58,7 +58,7 @@ def swept(process: subprocess.Popen[str], folder: Path) -> dict[str, bytes]:
     assert (step["devices"], step["batch_per_device"], step["effective_batch"]) == (2, 5, 10)
     logged = yaml.safe_load((folder / "swept/folds/03/log/hparams.yaml").read_text())
     assert logged["devices"] == step
-    assert list((folder / "swept/logs").iterdir()) == []  # each process of a fold removes its log when all is well
+    assert list((folder / "swept/logs").iterdir()) == []  # each process of a fold removes its log on success
     found = tables(folder / "swept")
     shutil.rmtree(folder / "swept")
     return found
@@ -66,20 +66,20 @@ def swept(process: subprocess.Popen[str], folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data and store, and no run."""
+    """A folder with data and store, but no run."""
     return beside(finished_workplace, tmp_path_factory.mktemp("launched") / "place")
 
 
 @pytest.fixture(scope="module")
 def plain(place: Path) -> dict[str, bytes]:
-    """Folds 01 and 03 of two processes each, by a sweep in one process."""
+    """Predictions of folds 01 and 03, by two processes each, in a sweep run by one process."""
     found = swept(call(place, "fdp_lightning", *SMALL, *SWEEP, "run=swept"), place)
     assert set(found) == {"01", "03"}
     return found
 
 
-@pytest.mark.slow  # processes of their own; that two learn what one learns is tested in test_interruptions.py
-@pytest.mark.parametrize("by", ["torchrun", "joblib"])  # one process per device, or two folds of two at once
+@pytest.mark.slow  # separate processes; test_interruptions.py tests that two learn what one learns
+@pytest.mark.parametrize("by", ["torchrun", "joblib"])  # one process per device, or two folds at once
 def test_a_sweep_is_run_once_and_predicts_as_the_plain_command(by: str, place: Path, plain: dict[str, bytes]) -> None:
     torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()), "-m"]
     jobs = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"] if by == "joblib" else []
@@ -87,9 +87,9 @@ def test_a_sweep_is_run_once_and_predicts_as_the_plain_command(by: str, place: P
     assert swept(call(place, *command), place) == plain
 
 
-@pytest.mark.slow  # four commands' worth of starts; torchrun shows the same way on one machine above
+@pytest.mark.slow  # starts four commands; torchrun above covers one machine
 def test_two_nodes_under_srun_go_on_after_a_fold_that_fails_on_one(place: Path, plain: dict[str, bytes]) -> None:
-    # A folder where the second process of fold 02 wants to write its log.
+    # A folder in place of the log of fold 02's second process.
     (place / "nodes/logs/02.rank1.txt").mkdir(parents=True)
     options = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "run=nodes"]
     leader, follower = srun(place, *options)

@@ -1,4 +1,4 @@
-"""Multiruns: jobs side by side by the real engines, of which none is lost; one table at the end, whatever failed."""
+"""Multiruns: parallel jobs by the real launchers, none of them lost, and one final table despite failures."""
 
 import logging
 import os
@@ -41,14 +41,14 @@ SWEEP = ["-m", "task=fold", "model.optimizer.steps=4000", "run=long"]
 
 
 def processes(folder: Path) -> set[str]:
-    """Numbers of the processes that work in this folder or were given it."""
+    """Return the ids of processes with this folder as working folder or argument."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").resolve() == folder or str(folder) in (process / "cmdline").read_text():
                 found.add(process.name)
         except OSError:
-            continue  # it has ended meanwhile, or is another user's
+            continue  # it has ended, or belongs to another user
     return found
 
 
@@ -61,7 +61,7 @@ def no_process_is_left(folder: Path) -> None:
 
 @pytest.fixture
 def place(workplace: Path) -> Path:
-    """Fold 03 is finished; 01 and 02 are to be run, and the store to be built."""
+    """A folder in which fold 03 is finished; folds 01 and 02 and the store are missing."""
     run = run_of(workplace)
     for name in POOLED:
         (run / name).unlink()
@@ -71,7 +71,7 @@ def place(workplace: Path) -> Path:
     return workplace
 
 
-@pytest.mark.slow  # each job of these two starts Python and PyTorch anew, and Ray itself takes ten seconds
+@pytest.mark.slow  # each job starts Python and PyTorch, and Ray itself takes ten seconds
 @pytest.mark.parametrize("launcher", ["submitit", "ray"])
 def test_two_folds_side_by_side_change_no_result(place: Path, finished_workplace: Path, launcher: str) -> None:
     new_process(*SMALL, "-m", "task=fold", *LAUNCHERS[launcher], "fold=01,02", cwd=place, code=0)
@@ -88,7 +88,7 @@ def test_two_folds_side_by_side_change_no_result(place: Path, finished_workplace
 def test_a_sweep_that_is_ended_leaves_no_job(place: Path, launcher: str, how: str) -> None:
     sweep = begin(place, *SWEEP, *LAUNCHERS[launcher], "fold=01,02")
     wait_for(lambda: len(list((place / "long/unfinished").glob("*.lock"))) == 2, sweep)
-    assert len(processes(place)) > 6  # the command; each job, its forkserver, its fold
+    assert len(processes(place)) > 6  # the command; job, forkserver and fold of each
     if how == "kill":
         sweep.kill()
     else:
@@ -128,14 +128,14 @@ def test_a_launcher_whose_extra_is_not_installed(launcher: str, run_cli: Run, mo
 
 
 class NoPickleError(Exception):
-    """As libraries have them: its arguments are not those of its constructor, so pickle cannot make it anew."""
+    """Error that pickle cannot rebuild, since its arguments are not those of its constructor, as in some libraries."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{text} ({code})")
 
 
 def task(config: DictConfig) -> str:
-    """Ends as its fold says."""
+    """End in the way that the fold's name states."""
     logging.getLogger("fdp_lightning").info("training")
     print(f"fold {config.fold} on {cpu_count()} cores")
     if config.fold == "killed":
@@ -149,7 +149,7 @@ def task(config: DictConfig) -> str:
 
 
 def launched(launcher: Any, folder: Path, folds: list[str]) -> list[JobReturn]:
-    """A job per fold, launched as Hydra launches them."""
+    """Launch a job per fold as Hydra does."""
     with sweep_of(task, f"hydra.sweep.dir={folder}") as sweep:
         launcher.setup(hydra_context=sweep.context, task_function=sweep.task, config=sweep.config)
         return launcher.launch([["task=fold", f"fold={fold}"] for fold in folds], 4)
@@ -157,7 +157,7 @@ def launched(launcher: Any, folder: Path, folds: list[str]) -> list[JobReturn]:
 
 @contextmanager
 def sweep_of(function: Callable[..., Any], *overrides: str) -> Iterator[Sweep]:
-    """What Hydra hands to a launcher."""
+    """Yield the arguments that Hydra passes to a launcher."""
     register_schema()
     setup_globals()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -181,7 +181,7 @@ def check_survivors(returned: list[JobReturn]) -> None:
     assert completed == [False, True, False, False, True]
     assert isinstance(killed, JobLostError) and "job #4 fold=killed" in str(killed)
     assert isinstance(mistaken, UserError) and str(mistaken) == "data.root is nowhere"
-    assert str(buggy) == "NoPickleError: a bug (7)"  # it could not travel as it was
+    assert str(buggy) == "NoPickleError: a bug (7)"  # the original could not be pickled
     assert "test_launchers.py" in buggy.__notes__[0] and "a bug (7)" in buggy.__notes__[0]
     assert [each.overrides[-1] for each in returned] == [f"fold={fold}" for fold in FOLDS]
 
@@ -197,7 +197,7 @@ def test_of_joblib_a_killed_worker_costs_no_other_job(tmp_path: Path, capfd: pyt
     assert [line for line in err.splitlines() if line.startswith("#8 fold=02 ") and line.endswith(" training")]
 
 
-@pytest.mark.slow  # each job starts Python anew
+@pytest.mark.slow  # each job starts Python
 def test_of_submitit_a_killed_job_costs_no_other(tmp_path: Path) -> None:
     options = {"submitit_folder": f"{tmp_path}/jobs/%j", "timeout_min": 5, "cpus_per_task": 1, "gpus_per_node": None}
     returned = launched(ParallelLauncher("submitit", cluster="local", **options), tmp_path, FOLDS)
@@ -217,13 +217,13 @@ def test_of_ray_a_killed_worker_costs_no_other_job(tmp_path: Path, monkeypatch: 
     )
     check_survivors(returned)
     assert results(returned)[1] == "01 1"
-    with pytest.raises(UserError, match=r"remote.num_gpus is 9, but Ray has . GPUs here"):  # not: waiting for ever
+    with pytest.raises(UserError, match=r"remote.num_gpus is 9, but Ray has . GPUs here"):  # instead of waiting forever
         launched(ParallelLauncher("ray", ray={"init": init, "remote": {"num_gpus": 9}}), tmp_path, ["01"])
     assert not list(Path("/tmp").glob("fdp[0-9]*-*"))
 
 
 def waits_once(config: DictConfig) -> str:
-    """The first time it waits for its time to be over, the second time it is done."""
+    """Wait until the time limit in the first call, and return in the second."""
     if (been := Path(config.run)).exists():
         return "done"
     been.touch()
@@ -233,7 +233,7 @@ def waits_once(config: DictConfig) -> str:
 
 @pytest.mark.slow  # as submitit above
 def test_a_job_whose_time_on_slurm_is_over_is_queued_again(tmp_path: Path) -> None:
-    """By submitit's local executor, which gets Slurm's signal as Slurm's does."""
+    """Uses submitit's local executor, which handles Slurm's signal as the Slurm executor does."""
     with sweep_of(waits_once, f"hydra.sweep.dir={tmp_path}") as sweep:
         (job,) = jobs_of([["task=fold", f"run={tmp_path}/been"]], 0)
         options = {"submitit_folder": f"{tmp_path}/jobs/%j", "timeout_min": 5, "max_num_timeout": 1}
@@ -270,7 +270,7 @@ def test_a_share_is_of_the_cores_there_are(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_slurm_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The script that submitit would hand to sbatch. Only whether it is there is asked of Slurm until then."""
+    """Checks the script that submitit would pass to sbatch; before that, Slurm is only looked up on the PATH."""
     for name in ("sbatch", "srun"):
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / name).chmod(0o755)

@@ -1,4 +1,4 @@
-"""Leave-one-subject-out through the command line: complete, repeatable, nothing lost, and what is left out is said."""
+"""Leave-one-subject-out from the command line: complete, repeatable, nothing lost, and omissions are reported."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def predictions(run: Path) -> pd.DataFrame:
 
 def test_each_clip_is_predicted_by_the_fold_that_left_its_subject_out_and_pooled(finished_workplace: Path) -> None:
     run = run_of(finished_workplace)
-    scores, table = read_run(run).metrics["selections"], predictions(run)  # computed anew from the table
+    scores, table = read_run(run).metrics["selections"], predictions(run)  # recomputed from the table
     assert set(table["selection"]) == {*scores} == {"last", "oracle"} and set(table["dataset"]) == {"synthetic"}
     for selection, part in table.groupby("selection"):
         assert len(part) == 30 and not part.duplicated(["dataset", "subject", "clip", "onset"]).any()
@@ -48,7 +48,7 @@ def test_each_clip_is_predicted_by_the_fold_that_left_its_subject_out_and_pooled
 
 
 def checkpoint_of(run: Path, fold: str, content: bytes, checksum: str) -> None:
-    """Write what a fold is resumed from, if its checksum says so."""
+    """Write a checkpoint that a fold is resumed from if the checksum matches."""
     (finished, *_) = run.glob("folds/*/fold.json")
     fingerprint = json.loads(finished.read_text())["fingerprint"]
     (run / "unfinished" / fold).mkdir(parents=True)
@@ -62,7 +62,7 @@ def test_damaged_and_missing_folds_alone_are_run_again_and_end_as_before(workpla
     damaged = run / "folds/02/predictions.csv"
     damaged.write_bytes(damaged.read_bytes().replace(b"happiness", b"surprise_", 1))
     shutil.rmtree(run / "folds/03")
-    (run / "folds/.03.elsewhere.1.partial").mkdir()  # of a machine that was killed
+    (run / "folds/.03.elsewhere.1.partial").mkdir()  # left by a killed process on another machine
     checkpoint_of(run, "03", b"half of a checkpoint", "0123456789abcdef")
     done = start(workplace)
     assert re.search(r"fold 02 is run again: \S+/folds/02/predictions.csv has changed", done.stderr)
@@ -77,8 +77,8 @@ def test_a_crashing_fold_leaves_the_others_and_no_pooled_score(workplace: Path) 
     run = run_of(workplace)
     for path in ("folds/01", "folds/02"):
         shutil.rmtree(run / path)
-    assert (run / "metrics.json").is_file()  # of the whole run; it must not stand for what is left of it
-    # A checkpoint to resume fold 01 from that is whole and none: reading it is an error that nobody expects.
+    assert (run / "metrics.json").is_file()  # of the complete run; must not remain for the incomplete one
+    # A file for fold 01 with a valid checksum that is no checkpoint: reading it raises an unexpected error.
     checkpoint_of(run, "01", b"no checkpoint", hashlib.sha256(b"no checkpoint").hexdigest()[:16])
     done = start(workplace, code=1)
     assert "1 of 3 folds failed" in done.stderr
@@ -121,7 +121,7 @@ def test_subject_010_survives_workbook_command_line_folder_and_csv(tmp_path: Pat
     run_cli(*common, "task=fold", "fold=010", code=0)
     written = (tmp_path / "run/folds/010/predictions.csv").read_bytes()
     whole = run_cli(*common, code=0)
-    assert "3 of 4 folds to run" in whole.stderr  # 010 is known again
+    assert "3 of 4 folds to run" in whole.stderr  # 010 is recognised
     assert (tmp_path / "run/folds/010/predictions.csv").read_bytes() == written
     assert sorted(path.name for path in (tmp_path / "run/folds").iterdir()) == ["006", "007", "009", "010"]
     table, _ = read_predictions(tmp_path / "run/predictions.csv")
@@ -131,7 +131,7 @@ def test_subject_010_survives_workbook_command_line_folder_and_csv(tmp_path: Pat
 
 
 def names_of(table: pd.DataFrame) -> list[str]:
-    """subject/clip of each row."""
+    """Return subject/clip of each row."""
     return (table["subject"] + "/" + table["clip"]).tolist()
 
 
@@ -174,7 +174,7 @@ WORKBOOK = "CASME2-coding-20190701.xlsx"
 
 
 def relabelled(root: Path, *emotions: str | None) -> list[str]:
-    """Change the emotions of the three clips of the small copy; their names as 'subject/clip'."""
+    """Change the emotions of the three clips of the small copy; return their names as 'subject/clip'."""
     book = load_workbook(root / WORKBOOK)
     rows = [row for row in book.active.iter_rows(min_row=2) if row[0].value]
     for row, emotion in zip(rows, emotions, strict=True):
@@ -212,7 +212,7 @@ def test_subjects_whose_classes_do_not_meet_are_named_where_the_score_stands(sma
     (caveat,) = [caveat for caveat in found["caveats"] if names[0] in caveat]
     assert "happiness" in caveat and names[1] not in caveat
     assert len(found["clips"]) == 3
-    relabelled(small_copy, "disgust", "disgust", "disgust")  # these meet
+    relabelled(small_copy, "disgust", "disgust", "disgust")  # these share a class
     data = ready_data(config(small_copy))
     found = expected_clips(data, data.folds())
     assert (found["caveats"], found["left_out"]) == ([], {})
@@ -232,7 +232,7 @@ def test_what_a_published_protocol_leaves_out_on_purpose_is_not_listed() -> None
 DEALS = 5000
 
 
-@pytest.mark.slow  # eight folds of twenty epochs
+@pytest.mark.slow  # trains eight folds for twenty epochs
 def test_with_shuffled_labels_last_is_at_chance_and_oracle_above(tmp_path: Path) -> None:
     size = ["data.generate.subjects=8", "trainer.max_epochs=20", "model.optimizer.lr=0.01"]
     start(tmp_path, *size, "protocol.shuffled=0", "selection.inner_subjects=2", "loso.workers=2")
@@ -241,7 +241,7 @@ def test_with_shuffled_labels_last_is_at_chance_and_oracle_above(tmp_path: Path)
     table, classes = read_predictions(run / "predictions.csv")
     for name in ("last", "inner"):
         assert abs(surprise(table[table["selection"] == name], classes)) < 4
-    # Of 20 epochs each fold takes the one that is best on its own clips: "above" chance where nothing can be learnt.
+    # Each fold selects the best of 20 epochs on its own test clips: "above" chance although nothing can be learned.
     last, oracle = metrics["selections"]["last"], metrics["selections"]["oracle"]
     assert oracle["accuracy"] >= last["accuracy"] + 0.05
     assert metrics["optimism_gap"]["accuracy"] == oracle["accuracy"] - last["accuracy"]
@@ -249,14 +249,14 @@ def test_with_shuffled_labels_last_is_at_chance_and_oracle_above(tmp_path: Path)
 
 
 def surprise(table: pd.DataFrame, classes: list[str]) -> float:
-    """Hits above what deals of the labels give, in standard deviations of the deals.
+    """Return the hits minus their mean under permuted labels, in standard deviations over permutations.
 
-    The labels are a random deal among the clips of each subject, and no network that was trained on other subjects can
-    know it: whatever it predicts, its hits in a subject are those of one deal of many. Deals of different subjects are
-    independent. Predictions are not quite, since a fold trains on the others' labels; if clips came in pairs that copy
-    each other's label, the deviation would be √2 times this one. 4 is 2.8 of those, so both selections of a sound run
-    fail less than once in a hundred, and once in 8,000 if predictions are independent. What has seen its labels is far
-    beyond: 80 right clips of 80 are 18 standard deviations.
+    The labels are a random permutation among the clips of each subject, unknown to a network trained on other subjects:
+    its hits in a subject are distributed as over random permutations, which are independent between subjects.
+    Predictions are not quite independent, since a fold trains on the others' labels; if clips came in pairs with equal
+    labels, the standard deviation would be √2 times as large. 4 is 2.8 of those, so a correct run fails for either
+    selection less than once in a hundred times, and once in 8,000 if predictions are independent. A network that has
+    seen its labels is far beyond: 80 hits of 80 clips are 18 standard deviations.
     """
     generator, hits, expected = np.random.default_rng(0), 0, np.zeros(DEALS)
     for _, rows in table.groupby(["dataset", "subject"]):

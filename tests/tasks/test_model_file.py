@@ -1,4 +1,4 @@
-"""Model files: whole, portable, and read without executing anything that is in them."""
+"""Model files: complete, portable, and read without executing anything in them."""
 
 import json
 import pickle
@@ -52,7 +52,7 @@ def outputs(model: Model) -> dict[str, np.ndarray]:
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Edit model.json as somebody would who knows its checksum."""
+    """Edit model.json and update its checksum."""
     facts = json.loads((folder / FACTS).read_text())
     facts.pop("checksum")
     change(facts)
@@ -101,7 +101,7 @@ def test_damage_is_named_and_never_read(model: Path) -> None:
 
 
 def put(*keys: str, **values: object) -> Callable[[dict[str, Any]], object]:
-    """An edit of what lies under these keys."""
+    """Return a function that edits the entry under these keys."""
     return lambda facts: reduce(dict.__getitem__, keys, facts).update(values)
 
 
@@ -140,7 +140,7 @@ REFUSED: dict[str, list[Callable[[dict[str, Any]], object]]] = {
         put("normalisation", mean=99.0),
     ],
 }  # fmt: skip
-"""What is said → edits: only classes of ours are built, timm reads no files, scores are those of their counts."""
+"""Message → edits: only classes of this package are built, timm reads no files, scores must agree with their counts."""
 
 
 @pytest.mark.parametrize("words", REFUSED)
@@ -158,7 +158,7 @@ def test_weights_to_start_from_are_asked_for_no_more(shipped: Path) -> None:
     start = {"pretrained": "/no/such/weights"}
     rewrite(shipped, put("configuration", "model", "backbone", **start))
     load_model(shipped)
-    facts = json.loads((shipped / FACTS).read_text())  # of a network that starts from weights itself
+    facts = json.loads((shipped / FACTS).read_text())  # of a network that loads its own initial weights
     facts["configuration"]["model"] = {"_target_": name_of(ResNet18Flow), **start}
     facts["taken"] = {"kind": "apex_flow", "channels": ["u", "v", "strain"], "size": 112, "phases": ["onset_apex"]}
     build_network(facts, ResNet18Flow(classes=5).state_dict(), "a file")

@@ -1,4 +1,4 @@
-"""Clips filed under another subject that are not byte for byte, but in what they show, those of somebody else."""
+"""Clips under one subject that show, although not byte for byte, the clips of another subject."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ COPIES: dict[str, Callable[[Pictures], Pictures]] = {
 
 
 def plant(root: Path, change: Callable[[Pictures], Pictures]) -> tuple[str, str]:
-    """Put the frames of subject 01's clip, changed, in the place of that of 02; the names of both."""
+    """Replace the frames of subject 02's clip by changed frames of 01's; return the names of both."""
     (_, one), (_, other), *_ = CASME2(root).clips().sort_values("subject").iterrows()
     files = sorted(Path(one["folder"]).iterdir(), key=lambda path: int(path.stem[3:]))
     pictures = change([cv2.imread(str(path)) for path in files])
@@ -67,7 +67,7 @@ def test_a_near_copy_is_named_by_the_check_and_stops_a_run(small_copy: Path, tmp
     (found,) = [problem for problem in result["problems"] if problem["kind"] == "near_copy"]
     assert found["clip"].endswith(other.split("/", 1)[1]) and one.split("/", 1)[1] in found["detail"]
     assert found["fatal"] and "not as published" in words
-    if how != "small, mirrored, badly encoded":  # aligning takes longer than looking
+    if how != "small, mirrored, badly encoded":  # alignment takes longer than the check
         return
     options = [f"data.root={small_copy}", f"data.store={tmp_path}/stores", "model=fdp_tiny", "trainer=cpu"]
     with pytest.raises(UserError, match="near copies") as caught:
@@ -84,7 +84,7 @@ def test_whole_pictures_are_compared_as_well(small_copy: Path, tmp_path: Path) -
 
 
 def test_clips_of_one_subject_raise_no_alarm(casme2_clips: pd.DataFrame, store: ClipStore, small_copy: Path) -> None:
-    check_near_copies(casme2_clips, store, aligned=True)  # five clips of each subject, alike among themselves
+    check_near_copies(casme2_clips, store, aligned=True)  # five similar clips of each subject
     same = casme2_clips.assign(subject="01")
     assert near_copies(same["subject"].tolist(), [[np.full((SIDE, SIDE), 9, np.uint8)]] * len(same)) == []
     assert checked(small_copy, *MADE_UP, published=True)["problems"] == []
@@ -111,7 +111,7 @@ def test_two_people_in_front_of_one_wall_raise_no_alarm(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{seed}.png"), picture)
         clips.append((f"data/{seed}/clip@1", [tmp_path / f"{seed}.png"]))
         pictures.append([thumbnail(picture)])
-    assert len(near_copies(["1", "2"], pictures, WHOLE)) == 1  # as they are, the wall decides
+    assert len(near_copies(["1", "2"], pictures, WHOLE)) == 1  # as whole images they are alike
     assert copy_problems(clips, 1, lambda *_: None) == []
     planted = [clips[0], ("data/2/clip@1", clips[0][1])]
     assert [problem.clip for problem in copy_problems(planted, 1, lambda *_: None)] == ["data/2/clip@1"]

@@ -1,4 +1,4 @@
-"""Every option of model, data and computing takes a step, or is refused before it; other ways learn the same."""
+"""Every option of model, data and compute takes a step or is rejected before it; compute modes learn the same."""
 
 import csv
 import json
@@ -54,15 +54,15 @@ VALUES = {
     "optimizer.batch_norm": ["recomputed", "recomputed", "running"],
 }  # fmt: skip
 DATA = {
-    "faces.method": ["mtcnn", "box", "none"],  # official_crops come with a dataset, the synthetic one has none
+    "faces.method": ["mtcnn", "box", "none"],  # official_crops: the synthetic set has none
     "faces.colour": list(COLOURS), "sampling.rule": list(RULES), "sampling.short": list(SHORT),
-    "sampling.frames": [8, 8, 12],  # clips have 10 to 12; floor meets 8 alone, where none of them vanishes
+    "sampling.frames": [8, 8, 12],  # clips have 10 to 12; floor is combined with 8 only, which omits no clip
     "augmentation.transforms": [[], [{"_target_": "albumentations.GaussianBlur", "p": 0.5}]],
 }  # fmt: skip
 OTHERS = [
     ["model/backbone=timm", "model.backbone.name=resnet10t"],
     *(pytest.param([model], marks=pytest.mark.slow) for model in (
-        "model=fdp", "model=fdp_nextvit", "model=fdp_released",  # that all of their parameters learn: tests/models
+        "model=fdp", "model=fdp_nextvit", "model=fdp_released",  # tests/models checks that all their parameters learn
     )),
     pytest.param(["model/backbone=timm", "model.backbone.name=mobilenetv3_small_050"], marks=pytest.mark.slow),
 ]  # fmt: skip
@@ -70,7 +70,7 @@ COMPUTE = {
     "frames_at_once": [None, 1, 3], "channels_last": [True, False], "small_maps": [True, False, True],
     "fused_optimizer": [True, True, False], "freed_memory": ["keep", "return", "default"],
     "checkpointing": [None, "blocks", "stages"], "tf32": [True, False],
-    "compile": [None],  # minutes each; the slow tests have it
+    "compile": [None],  # takes minutes each; covered by the slow tests
 }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ PARTS = ("model", "data", "compute")
 
 
 def chosen(i: int) -> list[str]:
-    """Overrides that take the i-th value of every option, in turn."""
+    """Return overrides with the i-th value of every option, cyclically."""
     overrides = [f"model/{group}={names[i % len(names)]}" for group, names in GROUPS.items()]
     for part, options in zip(PARTS, (VALUES, DATA, COMPUTE), strict=True):
         for option, values in options.items():
@@ -92,7 +92,7 @@ def chosen(i: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def data(on_casme2: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Three subjects of five clips, and stores that all options share."""
+    """Overrides for three subjects of five clips, and stores shared by all options."""
     stores = once(tmp_path_factory, "stores-of-options", lambda place: None)
     small = ["data.batch_size=5", "data.workers=1", "debug=smoke", "trainer.max_epochs=1"]
     return [*on_casme2, f"data.store={stores}", *small]
@@ -122,10 +122,10 @@ NUMBERS = {
         "steps", "batch_norm_clips", "lr", "weight_decay", "warmup", "momentum", "gamma", "lowest", "gradient_clip",
     )), "data.faces.size", "data.faces.margin", "data.faces.least_confidence",
 }  # fmt: skip
-"""No value of theirs takes another way through the code."""
+"""Their values do not change the path through the code."""
 
 ELSEWHERE = {f"data.faces.{name}" for name in ("per_frame", "batch", "device", "bits")}
-"""These do not go with everything, and have tests of their own."""
+"""These cannot be combined with all others; they have their own tests."""
 
 
 def test_no_option_is_forgotten() -> None:
@@ -188,7 +188,7 @@ EXACT = ["model.mer_head.dropout=0.0", "trainer.precision=64-true"]
 @pytest.mark.slow  # a minute or two, nearly all of it torch's C++ compiler
 def test_a_compiled_training_learns_what_the_plain_one_learns(workplace: Path) -> None:
     curves, names = [], []
-    for way in ("plain", "compiled"):  # in processes of their own: checked functions cannot be compiled
+    for way in ("plain", "compiled"):  # separate processes: functions with run-time type checks cannot be compiled
         start(workplace, "task=fold", "fold=01", f"compute={way}", f"run=runs/{way}", *EXACT)
         fold = workplace / f"runs/{way}/folds/01"
         curves.append(pd.read_csv(fold / "curves.csv"))
@@ -204,7 +204,7 @@ def test_a_backbone_without_parts_is_not_silently_kept_whole() -> None:
         check_options(configuration("+experiment=synthetic_loso", *timm, "compute.checkpointing=blocks"))
 
 
-# 160 clips in four folds are about the least from which the tiny model learns the five classes.
+# 160 clips in four folds are about the minimum from which the tiny model learns the five classes.
 LEARNABLE = [
     "data.generate.subjects=8", "data.generate.clips_per_emotion=4", "data.generate.min_frames=18",
     "data.generate.max_frames=30", "data.generate.height=240", "data.generate.width=320", "data.batch_size=20",
@@ -212,7 +212,7 @@ LEARNABLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow  # two trainings that do learn, of a minute or two each
+@pytest.mark.slow  # two effective trainings of a minute or two each
 def test_bf16_on_the_cpu_learns_as_float32_does(tmp_path: Path) -> None:
     tables = []
     for precision in ("32-true", "bf16-mixed"):
@@ -222,7 +222,7 @@ def test_bf16_on_the_cpu_learns_as_float32_does(tmp_path: Path) -> None:
         scores = json.loads((tmp_path / precision / "metrics.json").read_text())["selections"]["last"]
         assert scores["ci95"]["uf1"][0] > 0.4  # chance is 0.2: there was something to learn
     names = [f"prob_{name}" for name in classes]
-    assert not tables[0][names].equals(tables[1][names])  # it was another precision
+    assert not tables[0][names].equals(tables[1][names])  # the precision did differ
     differences = paired_differences([tables[0]], [tables[1]], classes)
     for name in ("accuracy", "uf1", "uar"):
         interval = differences[name].ci95

@@ -1,4 +1,4 @@
-"""What is wrong with a fold is named, and no pooled score stands for the run then."""
+"""Faults of a fold are reported, and the run then has no pooled score."""
 
 import json
 import shutil
@@ -22,13 +22,13 @@ from tests.tasks.conftest import run_of
 
 
 def cut(fold: Path, name: str) -> None:
-    """Half of a file, as a full disk leaves it."""
+    """Truncate a file to half, as a full disk does."""
     content = (fold / name).read_bytes()
     (fold / name).write_bytes(content[: len(content) // 2])
 
 
 def edit(fold: Path, change: Callable[[list[str]], list[str]]) -> None:
-    """Change the lines of predictions.csv behind the back of its checksum."""
+    """Change the lines of predictions.csv without updating its checksum."""
     path = fold / "predictions.csv"
     path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
     facts = json.loads((fold / "fold.json").read_text())
@@ -67,7 +67,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.fixture
 def run(finished_workplace: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run alone."""
+    """A copy of only the finished run."""
     return Path(shutil.copytree(run_of(finished_workplace), tmp_path / "run"))
 
 
@@ -84,7 +84,7 @@ def test_jobs_side_by_side_that_end_a_run_at_the_same_moment_pool_it_in_turn(run
     names = ("predictions.csv", "metrics.json")
     before = {name: (run / name).read_bytes() for name in names}
     config = OmegaConf.load(run / "config.yaml")
-    with ThreadPoolExecutor(2) as jobs:  # each opens the lock's file anew, as processes do
+    with ThreadPoolExecutor(2) as jobs:  # each opens the lock file separately, as processes do
         for ended in [jobs.submit(pool_in_turn, config, run, trained=False) for _ in range(2)]:
             ended.result()
     assert {name: (run / name).read_bytes() for name in names} == before

@@ -1,4 +1,4 @@
-"""A trained model on input videos: the same as on the clips of a dataset, whatever the format of the video."""
+"""A trained model on input videos: the same predictions as on the clips of a dataset, for every video format."""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from tests.tasks.test_predict_video import Pictures
 
 
 def assert_predicted_as_trained(fold: Path, clips: pd.DataFrame) -> None:
-    """The model of a fold gives of its test clips' folders what the fold's files say of these clips."""
+    """Check that a fold's model predicts on the folders of its test clips what the fold's files contain."""
     model, outputs = load_model(fold), np.load(fold / "outputs.npz")
     table, classes = read_predictions(fold / "predictions.csv")
     rows = table[table["selection"] == "last"].merge(clips[["subject", "clip", "folder"]], on=["subject", "clip"])
@@ -72,7 +72,7 @@ def test_frames_that_come_at_odd_times_are_chosen_by_time() -> None:
     np.testing.assert_array_equal(positions_in_time(rule, 30, even), rule.positions(30))
     jitter = even + np.random.default_rng(0).uniform(-0.2, 0.2, 30) / 30
     np.testing.assert_array_equal(positions_in_time(rule, 30, jitter), rule.positions(30))
-    # A second at 30 frames per second, of which the first half lost two frames of three.
+    # One second at 30 frames per second; the first half has lost two of three frames.
     kept = np.array([n for n in range(31) if n >= 15 or n % 3 == 0])
     places = positions_in_time(Sampling(6), len(kept), kept / 30)
     np.testing.assert_allclose(kept[places] / 30, np.arange(6) / 5, atol=1.5 / 30)
@@ -138,7 +138,7 @@ def test_a_folder_of_clips_of_which_one_is_bad(tmp_path: Path, run_cli: Run) -> 
     rows = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("clip")
     assert rows.loc[["a", "b"], "class"].tolist() == [clip["class"] for clip in facts["clips"]]
     assert rows.loc["c", "kind"] == "failed" and [clip["clip"] for clip in facts["failed"]] == ["c"]
-    assert facts["clips"][1]["seconds"] is None  # of a folder nobody knows the frame rate
+    assert facts["clips"][1]["seconds"] is None  # the frame rate of a folder is unknown
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b", "predict.json", "predictions.csv"]
 
 
@@ -161,7 +161,7 @@ def test_it_knows_emotions_of_a_subject_it_has_never_seen(model: Model, tmp_path
 
 @pytest.fixture(scope="module")
 def pictures() -> list[np.ndarray]:
-    """RGB."""
+    """RGB images."""
     return [picture[..., ::-1] for picture in draw_clip("surprise").pictures]
 
 
@@ -187,7 +187,7 @@ def test_the_largest_face_counts_and_a_late_one_is_found(model: Model, pictures:
 
 
 class Shortened(Pictures):
-    """A video that loses its end after it has been read once."""
+    """A video that loses its end after being read once."""
 
     def frames(self) -> Iterator[Frame]:
         yield from super().frames()

@@ -1,4 +1,4 @@
-"""Unusual, bad and long input videos: predicted with a warning, refused in words, or scanned through windows."""
+"""Unusual, invalid and long input videos: predicted with a warning, rejected with a message, or scanned in windows."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ from tests.tasks.conftest import problems
 
 @pytest.fixture(scope="module")
 def drawn() -> list[np.ndarray]:
-    """BGR."""
+    """BGR images."""
     return draw_clip("surprise").pictures
 
 
@@ -57,7 +57,7 @@ def test_a_scan_of_it_says_so_too(model: Model, drawn: list[np.ndarray], tmp_pat
 
 
 def test_a_rate_that_is_given_holds_for_a_video(model: Model, drawn: list[np.ndarray], tmp_path: Path) -> None:
-    # Three seconds at the file's rate are one clip at that of the camera.
+    # Three seconds at the file's rate are a single clip at the camera's rate.
     write_film(tmp_path / "slow.mp4", [drawn[0]] * 75, 25)
     looked = model.look(tmp_path / "slow.mp4", fps=200)
     assert looked.facts()["length"] == 75 and "scan" not in looked.facts()
@@ -71,7 +71,7 @@ def test_results_of_another_model_or_input_are_not_replaced(tmp_path: Path, monk
     predict(configuration("predict.input=clip.mp4"))
     result = tmp_path / "predictions" / "clip" / "predict.json"
     first = json.loads(result.read_text())
-    predict(configuration("predict.input=clip.mp4"))  # the same again may
+    predict(configuration("predict.input=clip.mp4"))  # repeating the same prediction is allowed
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "clip.mp4").write_bytes((tmp_path / "clip.mp4").read_bytes())
     with pytest.raises(UserError, match=r"predict\.output"):
@@ -96,7 +96,7 @@ MISTAKES = {
     "input=one.mp4": "is a single image", "input=null": "predict.input is missing", "step=2": "leaves gaps",
     "window=-1": "predict.window is -1", "checkpoint=nowhere": "there is no such file",
 }  # fmt: skip
-"""Option of predict → what is said; other inputs that are none: tests/data/test_input_video.py."""
+"""Option of predict → message; tests/data/test_input_video.py covers other invalid inputs."""
 
 
 def test_what_cannot_be_predicted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,24 +123,24 @@ for path in sys.argv[1:]:
     peak = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path("/proc/self/status").read_text())[1]) // 1024
     print(len(scan.windows), peak)
 """
-"""Windows of each video, and the peak of the memory after it, MB."""
+"""Script that prints the number of windows of each video and the peak memory after it in MB."""
 
 
-@pytest.mark.slow  # a hundred windows in a process of its own
+@pytest.mark.slow  # a hundred windows in a separate process
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     pictures = [cv2.resize(picture, (160, 120)) for picture in draw_clip("surprise").pictures]
-    write_film(tmp_path / "short.mp4", (pictures[n % len(pictures)] for n in range(1000)), 60)  # a batch of windows
+    write_film(tmp_path / "short.mp4", (pictures[n % len(pictures)] for n in range(1000)), 60)  # one batch of windows
     write_film(tmp_path / "long.mp4", (pictures[n % len(pictures)] for n in range(3000)), 60)
     look = [sys.executable, "-c", LOOK, tmp_path / "short.mp4", tmp_path / "long.mp4"]
     done = subprocess.run(look, capture_output=True, text=True, check=True)
     (_, short), (windows, long) = [map(int, line.split()) for line in done.stdout.splitlines()[-2:]]
     assert windows == 100
-    assert long - short < 40  # the frames of the long one are 170 MB
+    assert long - short < 40  # the frames of the long video take 170 MB
 
 
 @pytest.fixture(scope="module")
 def moving(drawn: list[np.ndarray]) -> list[np.ndarray]:
-    """RGB."""
+    """RGB images."""
     return [np.ascontiguousarray(picture[..., ::-1]) for picture in drawn]
 
 
@@ -150,7 +150,7 @@ def still(moving: list[np.ndarray]) -> np.ndarray:
 
 
 class Pictures:
-    """InputVideo made of pictures, at times or at a rate."""
+    """InputVideo from images, at given times or at a rate."""
 
     def __init__(self, pictures: list[np.ndarray], times: float | list[float] | None) -> None:
         self.name, self.warnings, self.pictures, self.read = "made", [], pictures, 0
@@ -171,8 +171,8 @@ def test_windows_are_of_their_length_and_step(model: Model, still: np.ndarray) -
     scan = model.scan(made)
     assert [window.start for window in scan.windows] == pytest.approx([0.25 * n for n in range(9)])
     assert [window.first for window in scan.windows] == [10 * n for n in range(9)]
-    assert [window.last for window in scan.windows] == [10 * n + 19 for n in range(9)]  # the last ends with the video
-    assert made.read == 100  # each picture is converted once, whatever the windows that overlap
+    assert [window.last for window in scan.windows] == [10 * n + 19 for n in range(9)]  # up to the end
+    assert made.read == 100  # each image is converted once, although windows overlap
     assert (scan.length, scan.seconds) == (100, 99 / 40)
     longer = model.scan(Pictures([still] * 100, 40), windows=ScanSettings(1.0, 0.5))
     assert [(window.first, window.last) for window in longer.windows] == [(0, 39), (20, 59), (40, 79), (60, 99)]
@@ -187,7 +187,7 @@ def test_a_window_is_predicted_as_a_clip_of_it_is(model: Model, still: np.ndarra
     assert window.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
     assert window.motion == pytest.approx(alone.motion, abs=1e-6)
     moved = [window.motion for window in scan.windows]
-    assert scan.windows[int(np.argmax(moved))].first in (15, 30, 45)  # where something moves
+    assert scan.windows[int(np.argmax(moved))].first in (15, 30, 45)  # where there is motion
     assert moved[0] < 0.3 * max(moved)
     best, shown = max(scan.windows, key=lambda one: one.motion), scan.strongest
     expected = (best.motion, best.probabilities, best.first)
@@ -204,7 +204,7 @@ def test_a_gap_in_time_and_windows_without_a_face(model: Model, still: np.ndarra
     assert {window.label is None for window in scan.windows if window.start < 1 or window.start > 3} == {False}
     assert all(window.end - window.start < 0.5 for window in scan.windows)
     assert all(window.face is None and window.probabilities is None for window in scan.windows if window.label is None)
-    # A pause right after the first frame of a window leaves nothing to be seen in it.
+    # If a pause follows the first frame of a window, the window has no other frames.
     seconds = [n / 30 if n <= 15 else n / 30 + 5 for n in range(46)]
     scan = model.scan(Pictures([still] * 46, seconds))
     assert 0.5 not in [window.start for window in scan.windows]

@@ -1,4 +1,4 @@
-"""What task=predict and the demo give of a prediction, without a model."""
+"""Output of task=predict and the demo for a prediction, without a model."""
 
 import asyncio
 import csv
@@ -46,7 +46,7 @@ def test_an_overlay_shows_every_moment_with_its_own_cursor(prediction: Predictio
     for one, other in pairwise(frames):
         _, top, right, bottom = ImageChops.difference(one, other).point(lambda v: 255 * (v > 40)).getbbox()
         assert right > half  # the cursor has moved
-        assert bottom < 0.85 * one.height and top > 0.05 * one.height  # heading and footnotes have not
+        assert bottom < 0.85 * one.height and top > 0.05 * one.height  # heading and footnotes have not moved
 
 
 def test_a_heat_map_colours_the_face_where_it_is_high_and_nothing_else(prediction: Prediction) -> None:
@@ -104,7 +104,7 @@ def result(model: str, content: str) -> str:
 
 
 def write(out: Path, content: str, meanwhile: str = "") -> None:
-    """Write a result of model m, while another command writes one of another model if so given."""
+    """Write a result of model m, optionally while another command writes one of another model."""
     with result_folder(out, "clip.mp4", {"name": "m", "sha256": "0"}) as folder:
         (folder / RESULT).write_text(result("m", content))
         if meanwhile:

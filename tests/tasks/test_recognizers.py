@@ -1,4 +1,4 @@
-"""Recognisers that are not FDP, and one from outside this package, through leave-one-subject-out and its report."""
+"""Recognisers other than FDP, one of them from outside this package, in leave-one-subject-out and its report."""
 
 import json
 import os
@@ -64,14 +64,14 @@ class Mine(Objective):
         return {"strength": rows.mean(dim=1), "profile": rows, "strain": clips.frames[:, 0].clamp(0, 1)}
 """
 EXTRAS = {"strength_of_the_flow": "<td>", "flow_by_height": "<svg", "map_of_strain": "<img"}
-"""Id of the section of each → what it is drawn with."""
+"""Id of the section of each extra → element that draws it."""
 
 EXPLAINED = "what_moved_and_counted"
-"""Id of the section that folds add."""
+"""Id of the section that is added by folds."""
 
 
 def sections(page: str) -> dict[str, str]:
-    """The sections of a page, by their ids."""
+    """Return the sections of a page by id."""
     found = dict(re.findall(r'<section id="(\w+)"(.*?)</section>', page, re.DOTALL))
     common = {"scores", "seeds", "confusion", "classes", "calibration", "subjects", "curves", "mistakes", "origin"}
     return {name: found[name] for name in set(found) - common}
@@ -81,9 +81,9 @@ OWN = ["model=own", "model._target_=my.Net", "model.objective._target_=my.Mine",
 
 
 def loso_of(finished: Path, folder: Path, parameters: int | None, *options: str) -> tuple[Path, dict[str, str]]:
-    """A run beside the shared data: its folder and the sections of its report that are not every report's."""
+    """Return a run on the shared data: its folder and the sections of its report that other reports lack."""
     beside(finished, folder)
-    if "model=own" in options:  # whose module a user has beside the command
+    if "model=own" in options:  # its module is in the user's working folder
         own = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
         new_process(*SMALL, "loso.workers=2", *options, cwd=folder, code=0, env=own)
     else:
@@ -104,13 +104,13 @@ def loso_of(finished: Path, folder: Path, parameters: int | None, *options: str)
         pytest.param(["model=bi_woof"], None, marks=SLOW),
         pytest.param(["model=lbp_top", "data.sampling.frames=9", "model.blocks=2"], None, marks=SLOW),
     ],
-)  # the slow ones are fitted in tests/models and differ here by their arithmetic alone
+)  # tests/models fits the slow ones, which differ here only in their arithmetic
 def test_others_on_flow(finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int | None) -> None:
     run, drawn = loso_of(finished_workplace, tmp_path, parameters, *options)
     assert set(drawn) == {EXPLAINED, "embedding"}
     extras = json.loads((run / "metrics.json").read_text())["extras"]
     assert all(name.startswith("share_") for name in extras) and len(extras) == 7
-    if options[0] not in ("model=bi_woof", "model=lbp_top"):  # they have no file
+    if options[0] not in ("model=bi_woof", "model=lbp_top"):  # these have no model file
         assert predicted(load_model(next(run.glob("folds/*"))), tmp_path).facts()["extras"] == {}
 
 
@@ -143,7 +143,7 @@ def test_one_from_outside_this_package(finished_workplace: Path, tmp_path: Path,
 
 
 def predicted(model: Model, folder: Path) -> Prediction:
-    """The prediction of the drawn example, and its files."""
+    """Return the prediction on the synthetic example and its files."""
     prediction = model.predict(draw_example(folder))
     write_prediction(folder / "files", prediction, model)
     images = {extra.name for extra, _ in prediction.of_kind("image")}
@@ -157,9 +157,9 @@ def test_fdp_on_a_sequence_of_flow_maps(finished_workplace: Path, tmp_path: Path
     folds = [run_of(folder) / "folds/01" for folder in (finished_workplace, tmp_path)]
     frames, flow = (np.load(fold / "outputs.npz") for fold in folds)
     parameters = [json.loads((fold / "fold.json").read_text())["parameters"] for fold in folds]
-    assert parameters[1] == parameters[0] + 2 * 8 * 9  # the first convolution has u, v and strain in place of grey
+    assert parameters[1] == parameters[0] + 2 * 8 * 9  # the first convolution takes u, v and strain instead of grey
     assert flow["rank_scores"].shape == frames["rank_scores"].shape and np.isfinite(flow["rank_scores"]).all()
-    # The image to construct is of the maps that the network takes, not of the frames behind them.
+    # The image to construct is computed from the network's maps, not from the frames behind them.
     assert np.abs(flow["true_dynamic_image"] - frames["true_dynamic_image"]).mean() > 0.02
     model = load_model(folds[1] / "checkpoints/last.ckpt")
     assert model.predict(draw_example(tmp_path)).extras["rank_scores"].shape == (8,)
@@ -169,7 +169,7 @@ MAPS = ["+experiment=megc2019_flow", "data.root=x"]
 IMPOSSIBLE = [
     (["model=fdp_tiny", "input=apex_flow"], "input=apex_flow"), (["model=ststnet", "input=frames"], "input=frames"),
     (["model=ststnet", "input=flow"], "input=flow"), (["model=dianet", "+model.heads=5"], r"\(1, 9, 1, 64, 64\)"),
-    ([*MAPS, "model=svc", "task=fit"], "task=fit"),  # no video gives such maps
+    ([*MAPS, "model=svc", "task=fit"], "task=fit"),  # videos do not yield such maps
 ]  # fmt: skip
 
 
@@ -203,7 +203,7 @@ def test_a_classical_recogniser_is_a_model_file(finished_workplace: Path, tmp_pa
     folder = run_of(tmp_path) / "model"
     model = load_model(folder)
     assert model.facts["training"]["model"] == "svc"
-    assert "This file holds the support vectors" in (folder / "README.md").read_text()  # licensed data behind them
+    assert "This file holds the support vectors" in (folder / "README.md").read_text()  # derived from licensed data
     prediction = predicted(model, tmp_path)
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
     write_onnx(tmp_path / "svc.onnx", model)
@@ -219,14 +219,14 @@ def on_maps(tmp_path: Path) -> list[str]:
     return [f"data.root={root}", "+data.adapter.expected=null", "protocol.strict=false"]
 
 
-@pytest.mark.parametrize("model", ["ststnet", "rcn_a", "capsulenet_flow"])  # as they are, resized, margin loss
+@pytest.mark.parametrize("model", ["ststnet", "rcn_a", "capsulenet_flow"])  # unchanged maps, resized maps, margin loss
 def test_published_maps(model: str, on_maps: list[str], tmp_path: Path) -> None:
     options = [f"model={model}", "model.optimizer.steps=2", f"data.store={tmp_path}/stores", f"run={tmp_path}/run"]
     plan = fold_here("+experiment=megc2019_flow", *on_maps, *options, "fold=casme2_01")
     table = pd.read_csv(plan.folder / "predictions.csv", dtype=str)
     assert set(zip(table["dataset"], table["subject"], table["target"], strict=True)) == {("casme2", "01", "positive")}
     assert {"prob_negative", "prob_positive", "prob_surprise"} <= set(table)
-    with pytest.raises(UserError, match="input=maps"):  # no clip's frames become such maps
+    with pytest.raises(UserError, match="input=maps"):  # frames cannot yield such maps
         read_source(plan.folder)
 
 

@@ -1,4 +1,4 @@
-"""A fold that was cut off goes on from its last checkpoint and ends as if it had not been."""
+"""An interrupted fold is resumed from its last checkpoint and ends as if it had not been interrupted."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Plan = Callable[..., FoldPlan]
 
 
 class CutError(Exception):
-    """Stands for whatever ends a process."""
+    """Stand-in for anything that ends a process."""
 
 
 def cut_at(epoch: int) -> Callable[[int], None]:
@@ -36,12 +36,12 @@ def cut_at(epoch: int) -> Callable[[int], None]:
 
 
 FOUR_EPOCHS = ["data.batch_size=4", "loso.checkpoint_seconds=0", "trainer.max_epochs=4"]
-"""Checkpoints after each epoch."""
+"""Overrides that write a checkpoint after each of four epochs."""
 
 
 @pytest.fixture
 def plan(on_casme2: list[str], tmp_path: Path) -> Plan:
-    """Plans fold 02 of three subjects, or the fit of all of them."""
+    """Function that plans fold 02 of three subjects, or the fit of all of them."""
 
     def make(name: str, *overrides: str, fit: bool = False) -> FoldPlan:
         config = configuration(*on_casme2, *FOUR_EPOCHS, *overrides)
@@ -52,7 +52,7 @@ def plan(on_casme2: list[str], tmp_path: Path) -> Plan:
 
 
 def content(plan: FoldPlan) -> dict[str, bytes]:
-    """All that a fold leaves of its training, bit for bit."""
+    """Return all results of a fold's training, bit for bit."""
     files = {path.name: path.read_bytes() for path in plan.folder.glob("*.csv")}
     if plan.fold.test_rows:
         with np.load(plan.folder / "outputs.npz") as arrays:
@@ -81,7 +81,7 @@ def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(
     plan: Plan, fit: bool, overrides: list[str], tables: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = plan("whole", *overrides, fit=fit)
-    assert not fit or len(whole.fold.train_rows) == len(whole.clips)  # nobody is set aside
+    assert not fit or len(whole.fold.train_rows) == len(whole.clips)  # no inner validation subjects
     run_fold(whole)
     expected = content(whole)
     assert tables <= set(expected)
@@ -91,16 +91,16 @@ def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(
             run_fold(cut, cut_at(epoch))
         path, remarks = newest(cut.unfinished, cut.fingerprint)
         assert path is not None and f"-epoch{epoch - 1:06}-" in path.name and remarks == []
-        assert torch.load(path, weights_only=True)["epoch"] == epoch - 2  # plain data alone
-        assert newest(cut.unfinished, "0" * 12)[0] is None  # nothing goes on from other settings
+        assert torch.load(path, weights_only=True)["epoch"] == epoch - 2  # only plain data
+        assert newest(cut.unfinished, "0" * 12)[0] is None  # checkpoints of other settings are not used
         assert len(list(cut.unfinished.glob("*.ckpt"))) == 1
         assert not cut.folder.exists()
     with monkeypatch.context() as patch, pytest.raises(CutError):
-        patch.setattr(train_fold, "_predict_and_write", lambda *_: cut_at(0)(0))  # all epochs are done
+        patch.setattr(train_fold, "_predict_and_write", lambda *_: cut_at(0)(0))  # after all epochs
         run_fold(cut)
     seen: list[int] = []
     run_fold(cut, seen.append)
-    assert seen == [4]  # and no epoch before it again
+    assert seen == [4]  # no earlier epoch is repeated
     if "model.optimizer.steps=11" in overrides:
         assert torch.load(cut.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 11
     assert content(cut) == expected

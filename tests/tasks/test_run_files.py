@@ -1,4 +1,4 @@
-"""Files of a run folder: what systems and users leave beside them, and what they lack."""
+"""Files of a run folder: foreign files next to them, and missing content."""
 
 import json
 import re
@@ -22,7 +22,7 @@ MARK = "0123456789ab"
 
 
 def fold_in(run: Path, name: str) -> Path:
-    """A sealed fold of one file."""
+    """Write a sealed fold with one file."""
     fold = run / "folds" / name
     fold.mkdir(parents=True)
     (fold / "predictions.csv").write_text("dataset\n")
@@ -97,7 +97,7 @@ def test_a_key_that_is_given_twice_is_in_the_name_once_with_what_counts() -> Non
     assert variant_name(["model.pooling=arp", "seed=2", "model.pooling=mean"]) == "model.pooling-mean"
     assert variant_name(["data=samm", "protocol=samm_3c"]) == "default"
     assert variant_name(["data.loader_workers=2", "loso.quick_model=null", "data.show_faces=true"]) == "default"
-    assert variant_name(["+experiment=samm_loso", "protocol=samm_3c"]) == "protocol-samm_3c"  # not the experiment's own
+    assert variant_name(["+experiment=samm_loso", "protocol=samm_3c"]) == "protocol-samm_3c"  # not the default
 
 
 def test_a_folder_can_be_made_of_any_name() -> None:

@@ -1,4 +1,4 @@
-"""A search from the command line, blind to what the held-out clips gave, and the space that it varies."""
+"""A search from the command line that does not use results on test clips, and its search space."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(finished_workplace, folder, ignore=lambda _, names: {"runs"} & set(names))
     done = start(folder, *SEARCH)
     assert done.stdout.count(" failed: ") == 1
-    # Only the nested score is shown, with how it came about; no table of a trial's own test scores.
+    # Only the nested score and its derivation are shown, no table of a trial's test scores.
     assert done.stdout.count("\n majority") == 1
     assert "nested score of a search over 3 trials" in " ".join(done.stdout.split())
     return folder
@@ -98,7 +98,7 @@ def test_the_nested_score_is_of_each_folds_best_trial_inside(place: Path, monkey
     chosen = yaml.safe_load((folder / "best.yaml").read_text())
     assert chosen["inner"]["value"] == finished["inner/uf1"].astype(float).max()
     monkeypatch.chdir(place)
-    config, run = compose_trial(shlex.split(chosen["command"])[3:])  # pasted, it is the trial's own run
+    config, run = compose_trial(shlex.split(chosen["command"])[3:])  # the command reproduces the trial's run
     assert run.as_posix() == finished.loc[chosen["trial"], "run"]
     assert (config.task, config.model.optimizer.lr) == ("loso", chosen["parameters"]["model.optimizer.lr"])
 
@@ -152,7 +152,7 @@ def test_points_are_in_their_ranges_repeat_with_the_seed_and_go_on_where_fewer_e
     assert points(Space(SPACE), 12, sampler=sampler) == drawn[:12]
     assert points(Space(SPACE), 30, seed=1, sampler=sampler) != drawn
     halves = points(Space({"model.optimizer.lr": {"low": 1, "high": 4, "step": 0.5}}), 30, sampler=sampler)
-    assert {point["model.optimizer.lr"] % 1 for point in halves} == {0, 0.5}  # between whole ends
+    assert {point["model.optimizer.lr"] % 1 for point in halves} == {0, 0.5}  # between integer bounds
 
 
 def test_a_grid_is_each_combination_once() -> None:
@@ -195,7 +195,7 @@ def test_what_is_no_range_of_a_setting_of_the_training_is_refused(key: str, of_k
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # put back as it was afterwards
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # restored afterwards
 
     def of(*overrides: str) -> Any:
         config = configuration(*overrides, hydra=True)
@@ -215,7 +215,7 @@ def test_a_trial_is_the_run_of_the_same_command_with_its_overrides(command: Any)
     trial, folder = compose_trial(overrides)
     plain = command(*given, "model.optimizer.lr=0.00123")
     assert run_folder(plain) == folder
-    assert "hydra" not in trial and trial.trainer.max_epochs == 1  # debug=smoke has the last word here too
+    assert "hydra" not in trial and trial.trainer.max_epochs == 1  # debug=smoke is applied last here too
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Weights & Biases for real, offline: a run is killed, goes on, is read back; loggers that cannot work are refused."""
+"""The real Weights & Biases, offline: a run is killed, resumed and read back; unusable loggers are rejected."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def place(logged_workplace: Path) -> Path:
 
 @pytest.fixture
 def copied(place: Path, tmp_path: Path) -> Path:
-    """The run in a copy of the place."""
+    """The run in a copy of the folder."""
     return run_of(shutil.copytree(place, tmp_path / "copy"))
 
 
@@ -43,7 +43,7 @@ def runs_of(run: Path, job_type: str) -> list[OfflineRun]:
 
 
 def faces_on(page: str) -> bool:
-    """Does a report show faces, or heat maps alone?"""
+    """Return True if a report shows faces, not only heat maps."""
     shown = set(re.findall('<img src="data:image/png;base64,[^"]*" alt="([^,]*),', page))
     assert HEAT_MAPS in shown
     return shown != {HEAT_MAPS}
@@ -60,7 +60,7 @@ def test_each_fold_is_a_run_of_the_group_and_a_killed_one_goes_on_in_its_own(pla
         assert of.tags == ["synthetic", "synthetic_5c", "fdp_tiny", "mine"]
     cut = json.loads((place / "cut.json").read_text())
     assert 1 <= len(cut) <= 2 and set(cut) <= {of.id for of in ended}
-    assert len(offline_runs(run)) == 4 + len(cut)  # three folds, the pooled scores, and what was cut off
+    assert len(offline_runs(run)) == 4 + len(cut)  # three folds, the pooled scores, and the interrupted folds
     assert len({of.id for of in offline_runs(run)}) == 4
 
 
@@ -132,22 +132,22 @@ def test_the_report_page_is_an_artifact_and_galleries_show_what_may_be_shown(pla
     assert len(pictures) == 20
     heat = [np.asarray(Image.open(path)) for path in pictures if "what_moved_and_counted" in path.name]
     assert len(heat) == 10 and all(np.ptp(pixels, axis=2).max() > 50 for pixels in heat)  # in colours
-    # All of it lies with the run; nothing of it in the user's home.
+    # All files are in the run folder, none in the user's home.
     assert not list((place / "home").rglob("*staging/*"))
 
 
-@pytest.mark.slow  # a command of its own, in which W&B starts anew
+@pytest.mark.slow  # a separate command that starts W&B again
 def test_without_leave_no_face_goes_up_though_the_local_page_shows_faces(copied: Path) -> None:
     shutil.rmtree(copied / "folds" / "02")
     go_on(copied.parents[3], *LOGGERS, "report.upload_faces=false")
     first, second = runs_of(copied, "aggregate")
-    assert first.id == second.id  # pooled again: the same run goes on
+    assert first.id == second.id  # pooled again: the same run is continued
     assert len(list(second.folder.rglob("*.png"))) == second.summary["what_moved_and_counted/count"] == 10
     assert "dynamic_images/count" not in second.summary
     assert not faces_on(second.artifacts["report"]["report.html"].read_text())
     assert faces_on((copied / "report.html").read_text())
     of_02 = [of.id for of in runs_of(copied, "fold") if of.config["fold"] == "02"]
-    assert of_02[-1] != of_02[0]  # a fold made anew is another run
+    assert of_02[-1] != of_02[0]  # a fold that is trained again is a new run
 
 
 @pytest.mark.slow  # as above
@@ -155,7 +155,7 @@ def test_pooled_scores_are_logged_once_and_again_when_asked(copied: Path) -> Non
     before = len(offline_runs(copied))
     log_pooled(configuration("logger=[csv,wandb,tensorboard]"), copied, {}, anew=False)
     assert len(offline_runs(copied)) == before
-    # That the run was logged to W&B does not send it there when another command pools it.
+    # A run that was logged to W&B is not sent there when another command pools it.
     assert list(config_of(copied, configuration()).logger) == ["csv"]
     faces = ["report.show_faces=false", "report.upload_faces=true"]
     go_on(copied.parents[3], "task=report", f"run={copied}", "logger=wandb", *faces)
@@ -169,7 +169,7 @@ def test_pooled_scores_are_logged_once_and_again_when_asked(copied: Path) -> Non
 KEY = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC")
 
 
-@pytest.mark.slow  # a process of its own: W&B looks for a key once
+@pytest.mark.slow  # a separate process: W&B looks for a key only once
 def test_online_without_a_key_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in KEY} | {"HOME": str(tmp_path)}
     options = ["+experiment=synthetic_loso", "logger=wandb", "logger.wandb.offline=false"]
@@ -182,10 +182,10 @@ def test_online_without_a_key_is_refused_before_anything_is_made(tmp_path: Path)
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        # what W&B would refuse in every fold
+        # W&B would reject these in every fold
         ("logger.wandb.project=a/b", "Invalid project name"), ("+logger.wandb.nonsense=1", "no option nonsense"),
         (f"logger.wandb.tags=[{'x' * 65}]", "65 characters"), ("+logger.wandb.settings={nonsense: 1}", "nonsense"),
-        # nothing but the switch puts it online
+        # only the switch enables online mode
         ("logger.wandb.offline=flase", "expected true or false"), ("+logger.wandb.mode=online", "no option mode"),
         ("+logger.wandb.settings={mode: online}", "no option mode"),
     ],

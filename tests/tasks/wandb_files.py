@@ -1,4 +1,4 @@
-"""A run with several loggers, W&B among them; and W&B's own messages out of .wandb files, logs as LevelDB writes."""
+"""A run with several loggers including W&B, and a reader for .wandb files, which are LevelDB logs of W&B's messages."""
 
 import json
 import os
@@ -21,7 +21,7 @@ FULL, FIRST, MIDDLE, LAST = range(1, 5)
 
 @dataclass
 class OfflineRun:
-    """One offline-run-* folder, its configuration and summary as they stand at the end; artifacts' files by their type.
+    """One offline-run-* folder with its final configuration and summary, and the files of artifacts by type.
 
     Without an exit code the process was killed.
     """
@@ -40,23 +40,23 @@ class OfflineRun:
     exit_code: int | None = None
 
     def table(self, key: str) -> dict[str, Any]:
-        """The file of a table: columns and data."""
+        """Return the file of a table: columns and data."""
         return json.loads((self.folder / "files" / self.summary[f"{key}/path"]).read_text())
 
     def column(self, key: str, name: str) -> list[Any]:
-        """One column of a table."""
+        """Return one column of a table."""
         table = self.table(key)
         return [row[table["columns"].index(name)] for row in table["data"]]
 
 
 def offline_runs(run: Path) -> list[OfflineRun]:
-    """All that lie in a run folder, in the order of their beginning."""
+    """Return all offline runs of a run folder in the order of their start."""
     return [read(folder) for folder in sorted((run / "wandb").glob("offline-run-*"))]
 
 
 def read(folder: Path) -> OfflineRun:
-    """Read one offline-run-* folder; a file that a kill cut off is read as far as it goes."""
-    run = OfflineRun(folder, id=folder.name.split("-")[-1])  # of a killed one the file may be empty
+    """Read one offline-run-* folder; a truncated file is read as far as possible."""
+    run = OfflineRun(folder, id=folder.name.split("-")[-1])  # the file of a killed run may be empty
     (path,) = folder.glob("run-*.wandb")
     for content in _contents(path.read_bytes()):
         record = Record.FromString(content)
@@ -110,7 +110,7 @@ LOGGERS = ["logger=[csv,wandb,tensorboard]", "logger.wandb.tags=[mine]"]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """No account, variables that would have W&B go online, and a cluster that counts its own processes."""
+    """Return an environment without an account, with variables that request online mode, inside a Slurm job."""
     wandb = {"HOME": str(folder / "home"), "WANDB_API_KEY": "", "WANDB_MODE": "online"}
     return {**os.environ, **wandb, "SLURM_PROCID": "1"}
 
@@ -120,14 +120,14 @@ def go_on(folder: Path, *arguments: str) -> None:
 
 
 def kill_and_go_on(folder: Path) -> None:
-    """Make a run with three loggers here that is killed while two folds are trained, and ended by the same command.
+    """Start a run with three loggers, kill it while two folds are trained, and resume it by the same command.
 
-    The W&B ids of what was cut off are left in cut.json.
+    The W&B ids of the interrupted folds are written to cut.json.
     """
     process = begin(folder, *ARGUMENTS, *LOGGERS, env=environment(folder))
     wait_for(lambda: list(folder.glob("runs/*/*/seed-0/unfinished/*/*.ckpt")), process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    end_group(process.pid)  # W&B's helper processes too
+    end_group(process.pid)  # including W&B's helper processes
     (folder / "cut.json").write_text(json.dumps(sorted(of.id for of in offline_runs(run_of(folder)))))
     go_on(folder, *LOGGERS)
