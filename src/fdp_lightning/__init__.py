@@ -12,7 +12,7 @@ __all__ = ["__version__", "create_model", "list_models", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported at first use, because Hydra and torch take seconds.
+    # Imported on first use, because importing Hydra and torch takes seconds.
     homes = {"create_model": "create", "list_models": "create", "load_model": "inference.model"}
     if name not in homes:
         raise AttributeError(f"module 'fdp_lightning' has no attribute '{name}'")

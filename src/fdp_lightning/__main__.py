@@ -1,6 +1,6 @@
 """The command line: `python -m fdp_lightning` and the console script `fdp-lightning`.
 
-Imports are made in the functions, so that Ctrl-C is handled before they begin.
+Modules are imported inside the functions, so that Ctrl-C is already handled while they load.
 """
 
 import os
@@ -11,7 +11,7 @@ from fdp_lightning import interrupts
 
 
 def main() -> None:
-    """Run one task; exit code 0, 2 for a user's mistake, 1 (with a traceback) for a bug, 130 for Ctrl-C.
+    """Run one task. Exit codes: 0 success, 2 a user's mistake, 1 a bug (with a traceback), 130 Ctrl-C.
 
     When started once per device (torchrun, srun), the first process runs the task and directs the others.
     """
@@ -28,6 +28,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Started as a file or with -m, sys.argv[0] is a path; Hydra names logs and shell completion after it.
+    # When started as a file or with -m, sys.argv[0] is a path; Hydra names logs and shell completion after it.
     sys.argv[0] = str(Path(sys.argv[0]).with_name("fdp_lightning"))
     main()

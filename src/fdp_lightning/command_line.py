@@ -1,6 +1,6 @@
 """The command line: from its arguments to the task, and from exceptions to exit codes and messages.
 
-No slow imports are made here, so that `--help`, `--cfg job` and a misspelt key are answered at once.
+Nothing slow is imported here, so that `--help`, `--cfg job` and misspelt keys get an immediate response.
 """
 
 import io
@@ -32,16 +32,16 @@ def _application(config: DictConfig) -> str | None:
 
 
 def run() -> None:
-    """Run the task of `sys.argv`; exits with the codes of `fdp_lightning.__main__.main`."""
+    """Run the task of `sys.argv`; exit with the codes of `fdp_lightning.__main__.main`."""
     if sys.argv[1:] == ["version"] or {"--version", "-V"} & {*sys.argv[1:]}:  # Hydra would print its own
         print(f"fdp_lightning {__version__}, torch {version('torch')}, Python {platform.python_version()}")
         return
-    # A closed stream (`>&-`) is None: what is printed to it is lost, and nothing else.
+    # A closed stream (`>&-`) is None; only what is printed to it may be lost.
     sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     if os.environ.get("COLUMNS") == "0":
         del os.environ["COLUMNS"]  # a terminal of unknown width; tables would have no room at all
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of a dataset's files may not be valid text
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names of a dataset may not be valid text
     # Otherwise Hydra prints exceptions itself and always exits with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # Otherwise albumentations looks up its newest version on the network when it is imported.
@@ -78,11 +78,11 @@ def run() -> None:
 
 def _require_working_folder() -> None:
     try:
-        os.getcwd()  # noqa: PTH109 — no path of it is needed
+        os.getcwd()  # noqa: PTH109 — no path is needed
     except FileNotFoundError as error:
         raise UserError("the working folder no longer exists. Change to one that does") from error
 
 
 def _discard_output() -> None:
-    """Redirect standard output to nowhere, so that flushing it at the end of the interpreter does not fail."""
+    """Redirect standard output to the null device, so that flushing it at interpreter exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The place of the configuration, and the schema of its root: a misspelt top-level key is an error."""
+"""Location of the configuration, and the schema of its root, so that a misspelt top-level key is an error."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ _ROOT = _PACKAGE if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]
 """The wheel contains conf/, experiments/ and benchmarks/ inside the package; a checkout has them at the top level."""
 
 CONF_DIR = _ROOT / "conf"
-EXPERIMENTS = _ROOT / "experiments"  # studies, and the published numbers that `task=compare` shows beside runs
+EXPERIMENTS = _ROOT / "experiments"  # studies, and the published numbers that `task=compare` shows next to runs
 BENCHMARKS = _ROOT / "benchmarks"  # scripts that measure
 
 TASKS = {
@@ -33,7 +33,7 @@ TASKS = {
     "convert": "convert.convert",
     "benchmark": "benchmark.benchmark",
 }
-"""Task → its module in tasks/, and the function there."""
+"""Task → its function, as <module in tasks/>.<function>."""
 
 ADDED_GROUPS = ("experiment", "study", "space")  # groups without a default, whose options are added with `+`
 
@@ -43,11 +43,11 @@ class LosoOptions:
     """How the folds of a run share the machine; nothing here changes a prediction beyond floating-point differences."""
 
     workers: int | None = None
-    """Folds trained at once, each in its own process; null: one per CPU core, or one per GPU."""
+    """Folds trained in parallel, each in its own process; null: one per CPU core, or one per GPU."""
     cpu_threads: int = 1
-    """CPU threads of each fold. Affects the result: sums in another order differ in the last bit."""
+    """CPU threads of each fold. Affects the results: sums in another order differ in the last bit."""
     checkpoint_seconds: int | float = 15.0
-    """Interval of the checkpoints from which a killed fold is resumed, seconds; the most training that can be lost."""
+    """Interval, seconds, between the checkpoints from which a killed fold resumes; at most this much work is lost."""
     quick_model: str | None = None
     """Option of the group `model` that is suggested if a run will take long on a CPU; null: none."""
 
@@ -57,7 +57,7 @@ class SelectionOptions:
     """How epochs are chosen. `last` needs no choice; `oracle` is always reported as well."""
 
     inner_subjects: int = 0
-    """Inner validation subjects of each fold, by which the epoch `inner` is chosen; the fold trains without them."""
+    """Inner validation subjects of each fold, on which the epoch `inner` is chosen; the fold trains without them."""
 
 
 @dataclass
@@ -66,14 +66,14 @@ class ReportOptions:
 
     title: str | None = None
     headline: str = "last"
-    """Selection shown first, last or oracle; oracle is always marked "not comparable"."""
+    """Selection shown first: last, inner or oracle; oracle is always marked "not comparable"."""
     show_faces: bool | None = None
-    """Images show faces; null: as the dataset allows (`data.show_faces`)."""
+    """Show faces in images; null: as the dataset allows (`data.show_faces`)."""
     explain: bool = True
-    """Each fold makes heat maps of what moved and counted in held-out clips, and compares them for the map of clips."""
+    """Compute heat maps of the motion that counted in held-out clips, and their similarities for the map of clips."""
     upload_faces: bool | None = None
-    """Faces may be sent to W&B, in galleries and on the uploaded page, whatever the local page shows; null: if the
-    dataset is public (`data.show_faces`)."""
+    """Allow sending faces to W&B, in galleries and on the uploaded page, regardless of the local page; null: only if
+    the dataset is public (`data.show_faces`)."""
 
 
 @dataclass
@@ -83,7 +83,7 @@ class ConvertOptions:
     input: str | None = None
     output: str | None = None
     to: str = "ours"
-    """Layout of the output: ours, or that of the code released with FDP (released)."""
+    """Layout of the output: ours, or released, that of the code released with FDP."""
 
 
 @dataclass
@@ -105,7 +105,7 @@ class CompareOptions:
     baseline: str | None = None
     """Folder of the run or variant that the others are tested against; null: the first of `runs`."""
     published: str | None = "shipped"
-    """CSV of published numbers (columns: experiments/published.csv); shipped: that file; null: none."""
+    """CSV of published numbers, with the columns of experiments/published.csv; shipped: that file; null: none."""
 
 
 @dataclass
@@ -115,12 +115,12 @@ class TuneOptions:
     trials: int = 20
     """Number of trials; each is a run of all folds, which the same command without `tune` finds again."""
     sampler: str = "random"
-    """random, grid (of choices), or tpe, which proposes points by the inner scores of all folds, so that the nested
+    """random, grid (of choices), or tpe, which uses the inner scores of all folds to propose points, so that the nested
     score is not independent."""
     objective: str = "inner/uf1"
     """inner/uf1, inner/uar, inner/accuracy, inner/weighted_f1, inner/log_loss; for action units inner/mean_f1."""
     space: Any = None
-    """Key → {low: 1e-4, high: 1e-2, log: true} or {choices: [adam, adamw]}; whole numbers if both ends are.
+    """Key → {low: 1e-4, high: 1e-2, log: true} or {choices: [adam, adamw]}; whole numbers if both bounds are.
     +tune.space={…} adds to a space chosen by +space=…."""
     folder: str | None = None
     """Folder of the search; null: runs/<experiment>/tune-…/seed-<s>."""
@@ -131,7 +131,7 @@ class FitOptions:
     """The model file that `task=fit` writes."""
 
     licence: str | None = None
-    """Licence of the model file; null: for synthetic faces this project's, otherwise that the data's owners decide."""
+    """Licence of the model file; null: this project's for synthetic faces, otherwise that the data's owners decide."""
 
 
 @dataclass
@@ -139,13 +139,13 @@ class ExportOptions:
     """Input and output of `task=export`."""
 
     checkpoint: str | None = None
-    """Folder of a finished fold, its checkpoint, a model file, or synthetic: the included model."""
+    """Folder of a finished fold, its checkpoint, a model file, or synthetic: the bundled model."""
     output: str | None = None
-    """Path of the output; null: model, or model.onnx, beside the checkpoint."""
+    """Path of the output; null: model, or model.onnx, next to the checkpoint."""
     to: str = "model"
     """model: safetensors and JSON, see src/fdp_lightning/inference/README.md; onnx: the network as ONNX."""
     licence: str | None = None
-    """Licence as for `fit`."""
+    """Licence, as in `fit`."""
 
 
 @dataclass
@@ -153,28 +153,28 @@ class PredictOptions:
     """Input, model and output of `task=predict`."""
 
     input: str | None = None
-    """Video file, folder of frames, or folder of such; synthetic: a clip drawn on the spot."""
+    """Video file, folder of frames, or folder of these; synthetic: a clip drawn on the fly."""
     checkpoint: str = "synthetic"
-    """Model file, a fold's checkpoint, or synthetic: the included model, trained on synthetic faces."""
+    """Model file, a fold's checkpoint, or synthetic: the bundled model, trained on synthetic faces."""
     output: str | None = None
     """Folder of predict.json, predictions.csv and the images; null: predictions/<name of the input>. Results of another
-    model or input are not replaced."""
+    model or input are not overwritten."""
     mode: str = "auto"
     """clip: the input is one micro-expression from onset to offset; scan: windows of that length slide over it; auto:
-    scan what is longer than `longest_clip`."""
+    scan inputs longer than `longest_clip`."""
     explain: bool = True
-    """Draw the motion that counted over the face, with the share of each region; needs a few more forward passes."""
+    """Draw the motion that counted over the face, with the share of each region; takes a few more forward passes."""
     longest_clip: int | float = 2.0
-    """Duration, seconds."""
+    """Duration above which `mode=auto` scans, seconds."""
     window: int | float = 0.5
     """Length of a scan's windows, seconds: the usual limit of a micro-expression."""
     step: int | float = 0.25
-    """Time from window to window, seconds."""
+    """Time between the starts of consecutive windows, seconds."""
     fps: int | float | None = None
-    """Frames per second of folders of frames, which do not state it (a scan needs it), and of videos recorded at
-    another rate than their files state; null: as stated by a video."""
+    """Frames per second of folders of frames, which do not state it (a scan needs it), and of videos recorded at a rate
+    other than the one stated in the file; null: as stated by a video."""
     bits: int | None = None
-    """Bits that 16-bit pictures hold, 8 to 16; null: found by the values of each folder of frames."""
+    """Bits used in 16-bit images, 8 to 16; null: determined from the values of each folder of frames."""
     device: str = "cpu"
     """Device of the network and of the face detector: cpu or cuda."""
 
@@ -184,7 +184,7 @@ class DemoOptions:
     """The server of `task=demo`, on 127.0.0.1 only."""
 
     checkpoint: str = "synthetic"
-    """Model as for `predict`."""
+    """Model, as in `predict`."""
     port: int = 8765
     """Port of the server; 0: any free one."""
 
@@ -209,7 +209,7 @@ class Root:
     seed: int = 0
     fold: str | None = None
     runs: Any = "runs"
-    """Folder above all run folders; `task=compare` also takes a list of run folders or of folders above them."""
+    """Folder that contains all run folders; `task=compare` also takes a list of run folders or of folders of them."""
     run: str | None = None
     corrections: str = "official"
     """Known errors of the annotations: official, corrected or none; see data/annotations/corrections.py."""
@@ -240,12 +240,12 @@ def register_schema() -> None:
     Plugins.instance()  # registers Hydra's launchers
     known = ConfigStore.instance().repo["hydra"]["launcher"]
     for ours in CONF_DIR.glob("hydra/launcher/*.yaml"):
-        known.pop(ours.name, None)  # otherwise Hydra merges the options of its plugin of this name into ours
+        known.pop(ours.name, None)  # otherwise Hydra merges the options of its own plugin of this name into ours
     known.pop("ray_aws.yaml", None)  # part of Ray's plugin; it starts machines that cost money
 
 
 def apply_debug_last(config: DictConfig, debug: str | None) -> None:
-    """Apply the group debug again: Hydra applies +experiment after it, but debug=smoke must have precedence."""
+    """Apply the group debug again: Hydra applies +experiment after it, but debug=smoke must take precedence."""
     if debug:
         OmegaConf.set_struct(config, False)
         config.merge_with(OmegaConf.load(CONF_DIR / "debug" / f"{debug}.yaml"))

@@ -23,17 +23,17 @@ def list_models() -> list[str]:
 
 
 def create_model(name: str, classes: int, *overrides: str) -> "nn.Module":
-    """Build the network of `model=<name>` as its training starts: with random weights, or ImageNet's if it says so.
+    """Build the untrained network of `model=<name>`, with random weights, or with ImageNet's if configured so.
 
     Args:
         name: one of `list_models`.
         classes: number of classes or action units, k.
         overrides: overrides as on the command line: 'model.pooling=mean', 'data.sampling.frames=16', 'input.size=32';
-            for resnet18_flow 'model.pretrained=false' leaves out the weights that timm would fetch.
+            for resnet18_flow, 'model.pretrained=false' prevents timm from downloading weights.
 
     Returns:
-        Network from a batch of its input ((b, t, c, h, w) for frames, (b, c, h, w) for apex_flow) to logits (b, k),
-        or to an object with logits and more.
+        Network that maps a batch of its input, (b, t, c, h, w) for frames or (b, c, h, w) for apex_flow, to logits
+        (b, k) or to an object with logits and more.
 
     Raises:
         UserError: there is no model of this name, or `classes` or an override is invalid.

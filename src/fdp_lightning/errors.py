@@ -1,4 +1,4 @@
-"""Exceptions for a user's mistakes, told from bugs by the command line, and the errors of disks, which are no bugs."""
+"""Exceptions for a user's mistakes and for disk errors, which the command line distinguishes from bugs."""
 
 import errno
 import os
@@ -14,14 +14,14 @@ class UserError(Exception):
 
 
 def visible(text: str) -> str:
-    """Return text for a terminal or a table, with control characters as escapes: names of files may hold commands."""
+    """Return text for a terminal or a table, with control characters escaped: file names may contain commands."""
     return "".join(
         repr(letter)[1:-1] if category(letter) == "Cc" and letter not in "\n\t" else letter for letter in text
     )
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or the name of its class where it says nothing."""
+    """Return the first line of an error's message, or the name of its class if the message is empty."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -35,20 +35,20 @@ _UNUSABLE = {
     errno.EIO,
 }  # fmt: skip
 _OF_TORCH = ("PytorchStreamWriter", "inline_container", "unexpected pos")
-"""Parts of the RuntimeError with which torch.save reports that it could not write its file."""
+"""Parts of the RuntimeError's message with which torch.save reports that it could not write its file."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Return True if an error means that a disk, a quota or the limit of a file's size (ulimit -f) is exceeded."""
+    """Return True if an error means that a disk is full, or a quota or the file size limit (ulimit -f) exceeded."""
     if isinstance(error, OSError):
         return error.errno in _FULL
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _OF_TORCH)
 
 
 def disk_trouble(error: BaseException | None) -> str | None:
-    """Return the message for an error of the disk, or for one that it caused; None for other errors."""
+    """Return the message for a disk error, or for an error that one caused; None for other errors."""
     while error is not None:
-        # Of a file that is moved, as a checkpoint is from the temporary folder, the second name is where it goes.
+        # For a file being moved, such as a checkpoint from the temporary folder, the second name is its destination.
         place = (error.filename2 or error.filename) if isinstance(error, OSError) else None
         shown = "a file" if place is None else str(place)
         reason = (isinstance(error, OSError) and error.strerror) or str(error).partition("\n")[0]
@@ -67,7 +67,7 @@ def disk_trouble(error: BaseException | None) -> str | None:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise an OSError, as writing would later, if a folder cannot be made or written to."""
+    """Raise an OSError, as writing would later, if a folder cannot be created or written to."""
     there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent

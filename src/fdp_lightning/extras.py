@@ -1,4 +1,4 @@
-"""Extras: outputs of a recogniser for a clip besides its class. Reports, logs and predictions draw them by kind."""
+"""Extras: a recogniser's outputs for a clip other than its class. Reports, logs and predictions draw them by kind."""
 
 import json
 import math
@@ -13,9 +13,9 @@ RESERVED = (
     "dataset", "subject", "clip", "onset", "target", "apex", "frames", "key_frames", "key_frame_numbers", "fold",
     "extras", "face", "index", "probabilities", "accuracy",
 )  # fmt: skip
-"""Names of a fold's own arrays."""
+"""Names taken by a fold's own arrays."""
 
-SAME = 1e-12  # mean squared error between images that only differ by rounding to float32
+SAME = 1e-12  # mean squared error below which images only differ by rounding to float32
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Extra:
 
     Attributes:
         name: name of the array and of files, a Python identifier.
-        kind: 'image' with values in [0, 1], (h, w); 'curve', a value per frame, (t,); 'scalar'; or 'vector', (d,), by
-            which clips are compared, as on a map of them; NaN where unknown.
+        kind: 'image' with values in [0, 1], (h, w); 'curve', a value per frame, (t,); 'scalar'; or 'vector', (d,), for
+            comparing clips, for example on a map; NaN where unknown.
         title: title for readers, in lower case.
         heading: heading of the section in which it is shown, shared by several extras; '': its title.
         note: sentences for the readers of that section.
@@ -34,9 +34,9 @@ class Extra:
         neutral: for an image: pixel value that means "nothing"; None if there is no such value.
         scale: for an image: name of a number of `Objective.of_training` that is the unit of its distances from
             `neutral`, so that images of several folds can be drawn on one scale; '': none.
-        over_face: for an image: it is drawn in colour over a frame of its clip.
-        standardised: for a curve: its mean and deviation mean nothing, because each fold has its own.
-        rises: for a curve: it should rise with time, and its order is compared with that of the frames.
+        over_face: for an image: True to draw it in colour over a frame of its clip.
+        standardised: for a curve: True if its mean and deviation carry no information, because each fold has its own.
+        rises: for a curve: True if it should rise with time; its order is then compared with that of the frames.
     """
 
     name: str
@@ -54,11 +54,11 @@ class Extra:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"extra {self.name} is of kind '{self.kind}'; expected one of {', '.join(KINDS)}")
+            raise ValueError(f"extra {self.name} has kind '{self.kind}'; expected one of {', '.join(KINDS)}")
         if self.of not in OF:
-            raise ValueError(f"extra {self.name} is of '{self.of}'; expected one of {', '.join(OF)}")
+            raise ValueError(f"extra {self.name} has of='{self.of}'; expected one of {', '.join(OF)}")
         if not self.name.isidentifier() or self.name in RESERVED:
-            raise ValueError(f"an extra is called '{self.name}'; expected a word other than {', '.join(RESERVED)}")
+            raise ValueError(f"an extra is named '{self.name}'; expected an identifier not in {', '.join(RESERVED)}")
 
     @property
     def section(self) -> str:
@@ -76,11 +76,11 @@ def from_text(text: str) -> tuple[Extra, ...]:
     try:
         return tuple(Extra(**fields) for fields in json.loads(text))
     except TypeError as error:
-        raise ValueError(f"extras are not as they were written ({error})") from error
+        raise ValueError(f"the extras have changed since they were written ({error})") from error
 
 
 def sections(extras: Iterable[Extra]) -> dict[str, list[Extra]]:
-    """Return extras grouped by their heading, in the order of their declaration; vectors have none."""
+    """Return the extras other than vectors, grouped by heading, in the order of their declaration."""
     found: dict[str, list[Extra]] = {}
     for extra in extras:
         if extra.kind == "vector":
@@ -92,8 +92,8 @@ def sections(extras: Iterable[Extra]) -> dict[str, list[Extra]]:
 def number_format(numbers: Iterable[float]) -> str:
     """Return the printf format for the numbers of one heading.
 
-    Where none is above 1, as of shares, all get the same decimals, so that small ones are not written as 0.00091 beside
-    0.95: three digits of the largest. Others get four digits each.
+    If none is above 1, as with shares, all get as many decimals as show three digits of the largest, so that 0.95 does
+    not appear next to 0.00091. Otherwise each gets four digits.
     """
     largest = max((abs(number) for number in numbers), default=0.0)
     return f"%.{max(3, math.ceil(-math.log10(largest)) + 2)}f" if 0 < largest <= 1 else "%.4g"

@@ -20,9 +20,9 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
     """Write a file so that a reader sees either the old content or the new, even if this process is killed.
 
     The content is written to a temporary file in the same folder (a rename is atomic only within a file system), forced
-    to the disk, and renamed to `path`. Missing parent folders are created. Text is written as UTF-8 with unchanged line
-    ends; bytes of a file name that is no valid text become escapes, which JSON knows. If anything raises, the old file
-    is untouched and no temporary file remains.
+    to disk, and renamed to `path`. Missing parent folders are created. Text is written as UTF-8 with unchanged line
+    endings; bytes of file names that are not valid text become escapes, which JSON allows. If anything raises, the old
+    file is untouched and no temporary file remains.
     """
     path = Path(path)
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
@@ -39,10 +39,10 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):  # the system does not name the file that a full disk concerns
+        if isinstance(error, OSError):  # the system does not name the file that did not fit on the disk
             error.filename, error.filename2 = str(path), None
         raise
-    # The rename survives a power cut only once the folder is on the disk. Not every system can open a folder.
+    # The rename survives a power cut only once the folder is on disk. Not every system can open a folder.
     with contextlib.suppress(OSError):
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
@@ -58,7 +58,7 @@ def sha256(path: Path | str) -> str:
 
 
 def checksummed(facts: Mapping[str, Any]) -> str:
-    """Return facts as JSON text that ends with a checksum of all others, under the key `checksum`."""
+    """Return facts as JSON text that ends with their checksum, under the key `checksum`."""
     body = json.dumps(facts, indent=1, allow_nan=False)
     checksum = hashlib.sha256(body.encode()).hexdigest()
     return json.dumps({**facts, "checksum": checksum}, indent=1, allow_nan=False) + "\n"
@@ -66,11 +66,11 @@ def checksummed(facts: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def atomic_folder(root: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
-    """Give a temporary sibling of `root` to write into, and rename it to `root` if the block succeeds.
+    """Yield a temporary sibling of `root` to write into, and rename it to `root` if the block succeeds.
 
-    Two processes may write the same folder at once: the second to finish discards its own, if `is_whole` finds the
-    other's finished. Folders left behind by killed processes of this machine are removed. OSError if `root` holds
-    something else (it may be an empty folder), or the disk is full.
+    Two processes may write the same folder at the same time: the second to finish discards its own if `is_whole`
+    accepts the other's. Folders left behind by killed processes of this machine are removed. OSError if `root` holds
+    anything else (an empty folder is replaced), or the disk is full.
     """
     root.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{root.name}.{socket.gethostname()}."
@@ -103,7 +103,7 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextlib.contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """Give a temporary folder, and remove it at the end, together with those of this prefix of killed processes."""
+    """Yield a temporary folder and remove it at the end; also remove those of this prefix left by killed processes."""
     for place in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
         if _is_dead(place.name.removeprefix(prefix).partition("-")[0]):
             shutil.rmtree(place, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Reading of third-party files, such as a model file or a run folder, as plain data.
+"""Read third-party files, such as model files and run folders, as plain data.
 
 No link, pipe or device is opened, no path leads out of the folder, no interpolation is resolved, and no stated size is
 trusted.
@@ -14,12 +14,12 @@ from typing import Any
 
 from fdp_lightning.errors import UserError, first_line
 
-MOST_BYTES = 1 << 28  # size limit of a description, a table or a page; files of weights have their own
+MOST_BYTES = 1 << 28  # size limit of a description, a table or a page; weight files have their own
 
 MOST_BYTES_OF_ANY = 1 << 40
 
 ESCAPES = re.compile("[\x1b\x9b]")
-"""Characters with which text gives a terminal commands when it is printed."""
+"""Characters that start a terminal command when text is printed."""
 
 _LONGEST_TEXT = 4000
 _MOST_VALUES = 1_000_000
@@ -47,7 +47,7 @@ def read_plain(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
 
 
 def inside(folder: Path, name: object) -> Path:
-    """Return the path of a file that is named by a list in a folder; UserError if it leads out, or through a link."""
+    """Return the path of a file that a list in a folder names; UserError if it leads out of it or through a link."""
     parts = Path(name).parts if isinstance(name, str) else ()
     if not parts or Path(str(name)).is_absolute() or ".." in parts or "\0" in str(name):
         raise UserError(f"{folder} names the file {name!r}; expected one in this folder")
@@ -60,10 +60,10 @@ def inside(folder: Path, name: object) -> Path:
 
 
 def require_plain_tree(folder: Path, but: tuple[str, ...] = ()) -> None:
-    """Raise UserError for the first entry of a folder that is no plain file nor a folder of such.
+    """Raise UserError for the first entry below a folder that is neither a plain file nor a folder.
 
-    The folder may be a link that the user named. Folders called as in `but` are not checked, because nothing in them is
-    read.
+    The folder itself may be a link, since the user named it. Folders named in `but` are not checked, because nothing in
+    them is read.
     """
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in but)
@@ -75,7 +75,7 @@ def require_plain_tree(folder: Path, but: tuple[str, ...] = ()) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read plain JSON, see `require_values`; UserError for anything else, FileNotFoundError for nothing."""
+    """Read plain JSON, see `require_values`; UserError for anything else, FileNotFoundError if there is no file."""
     data = read_plain(path)
     try:
         content = json.loads(data)
@@ -99,11 +99,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = data.decode("utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise ValueError("it holds aliases")
+            raise ValueError("it contains aliases")
         content = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
         require_values(content)
         if not isinstance(content, dict):
-            raise ValueError("it is no mapping")
+            raise ValueError("it is not a mapping")
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         reason = first_line(error)
         raise UserError(
@@ -113,9 +113,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def require_values(content: Any, longest_text: int = _LONGEST_TEXT, interpolations: bool = False) -> None:
-    """Require finite numbers, text, and bounded lists and mappings of them; ValueError names what else was found.
+    """Require finite numbers, text, and bounded lists and mappings of them; ValueError names anything else.
 
-    `longest_text` is in characters; with `interpolations` text is allowed that OmegaConf would resolve.
+    `longest_text` is in characters; `interpolations` allows text that OmegaConf would resolve.
     """
     left = _MOST_VALUES
     todo = [(content, 0)]
@@ -131,10 +131,10 @@ def require_values(content: Any, longest_text: int = _LONGEST_TEXT, interpolatio
                 raise ValueError(f"a command to the terminal: {value[:60]!r}")
         elif isinstance(value, int | float):  # a bool is an int
             if not abs(value) <= _LARGEST:  # also true for NaN; isfinite fails for large integers
-                raise ValueError(f"{value!s:.40} is no finite number of at most {_LARGEST:.0e}")
+                raise ValueError(f"{value!s:.40} is not a finite number of at most {_LARGEST:.0e}")
         elif isinstance(value, Mapping):
             if odd := [key for key in value if not isinstance(key, str | int)]:
-                raise ValueError(f"the key {odd[0]!r} is no text")
+                raise ValueError(f"the key {odd[0]!r} is not text")
             todo += [(inner, depth + 1) for pair in value.items() for inner in pair]
         elif isinstance(value, list | tuple):
             todo += [(inner, depth + 1) for inner in value]

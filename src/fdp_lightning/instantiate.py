@@ -1,4 +1,4 @@
-"""Objects from the configuration: the one place where `hydra.utils.instantiate` is called."""
+"""Build objects from the configuration: the only place where `hydra.utils.instantiate` is called."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -15,7 +15,7 @@ from fdp_lightning.errors import UserError, first_line
 def build(node: DictConfig, **arguments: Any) -> Any:
     """Instantiate a node, with plain lists and dictionaries.
 
-    A value that the object refuses is a user's mistake; any other exception is a bug and raised unchanged.
+    A value that the object rejects is a user's mistake; any other exception is a bug and raised unchanged.
     """
     try:
         return instantiate(node, _convert_="all", **arguments)
@@ -41,10 +41,10 @@ def settings(kind: type, node: DictConfig) -> Any:
 
 
 def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float = 0.25) -> Any:
-    """Build the network, with the arguments its class takes of classes, input and training statistics.
+    """Build the network, passing those of classes, input shape and training statistics that its class takes.
 
-    `mean` and `std` are of all values of the training frames. UserError if there is no such class, or it takes another
-    input.
+    `mean` and `std` are those of all values of the training frames. UserError if the class does not exist or takes
+    another input.
     """
     network = config.model.copy()
     OmegaConf.set_struct(network, False)

@@ -2,7 +2,7 @@
 
 Python turns SIGINT into a KeyboardInterrupt wherever the main thread is, and not every place lets it through: imports
 of compiled modules and finalisers drop it, and the command would continue. So before a task starts, the signal ends the
-process at once; afterwards, an interrupt that no handler has reached a moment after it was raised ends it.
+process immediately; afterwards, the process ends if the interrupt has not soon reached a handler.
 """
 
 import atexit
@@ -15,7 +15,7 @@ from typing import NoReturn
 
 INTERRUPTED = 130  # exit code, as shells report it for a command ended by SIGINT
 
-_MESSAGE = "\nfdp_lightning: interrupted. Finished folds are kept; the same command goes on from there.\n"
+_MESSAGE = "\nfdp_lightning: interrupted. Finished folds are kept; the same command resumes from there.\n"
 _LOOK_S = 1.0
 _MOST_LOOKS = 30
 _END_S = 3.0
@@ -24,13 +24,13 @@ _ending = False
 
 
 def end_at_once() -> None:
-    """Let SIGINT end this process at once; if it is ignored, as after `command &`, it stays ignored."""
+    """Let SIGINT end this process immediately; if it is ignored, as after `command &`, it stays ignored."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, _end)
 
 
 def tidy_up_first() -> None:
-    """Let SIGINT raise KeyboardInterrupt where it has ended the process at once: now there is work to clean up."""
+    """Let SIGINT raise KeyboardInterrupt if it used to end the process immediately: now there is work to clean up."""
     if signal.getsignal(signal.SIGINT) == _end:
         signal.signal(signal.SIGINT, _interrupt)
 
@@ -62,7 +62,7 @@ atexit.register(_leave)  # registered before all others, and therefore called la
 
 
 def is_dealt_with() -> None:
-    """Cancel the end of the process: the task has handled the interrupt as its usual end, and has finished."""
+    """Cancel the pending end of the process: the task has treated the interrupt as its usual end and has finished."""
     if was_interrupted() and hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -88,5 +88,5 @@ def _look(number: int, frame: FrameType | None) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    os.write(2, _MESSAGE.encode())  # not a buffered stream, which may have been in use when the signal came
+    os.write(2, _MESSAGE.encode())  # not a buffered stream, which may have been in use when the signal arrived
     os._exit(INTERRUPTED)

@@ -1,7 +1,7 @@
 """Shared parts of the benchmarks: alternating measurements, peak memory, and the table and JSON of a row.
 
-A row is a script in benchmarks/, run by `task=benchmark`. Only ratios within one run are comparable, not the seconds of
-two machines.
+A row is a script in benchmarks/, run by `task=benchmark`. Only ratios within one run are comparable, not seconds across
+machines.
 """
 
 import argparse
@@ -46,7 +46,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal of a benchmark: a measured figure, and the bound that it is to reach at least, or at most."""
+    """Goal of a benchmark: a measured figure, and its lower bound (`at_least`) or upper bound."""
 
     text: str
     measured: float
@@ -67,10 +67,9 @@ class Goal:
 
 @dataclass
 class Row:
-    """Result of a benchmark: the name of its script, what is measured under which conditions, all sides, goals and
-    facts.
+    """Result of a benchmark: the name of its script, a title with the conditions, all sides, goals and facts.
 
-    `load` is that of the machine before the start, mean of a minute; on a busy machine figures mean little.
+    `load` is the machine's mean load in the minute before the start; on a busy machine the figures mean little.
     """
 
     name: str
@@ -108,7 +107,7 @@ class Row:
 
 
 def alternate(sides: Mapping[str, Side], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Return the seconds of each side, run in turn in this process, so that a slow machine slows all alike.
+    """Run the sides in turn in this process, so that a slow machine slows all alike; return the seconds of each.
 
     The first `warm_up` runs of each side are not measured.
     """
@@ -124,14 +123,14 @@ def alternate(sides: Mapping[str, Side], repeats: int, warm_up: int = 1) -> dict
 
 @dataclass(frozen=True)
 class Child:
-    """Result of a function called in its own process, and the peak memory of this process (10⁶ bytes)."""
+    """Result of a function called in its own process, and the peak memory of that process (10⁶ bytes)."""
 
     result: Any
     peak_mb: float
 
 
 def in_child(function: Callable[..., Any], *arguments: object) -> Child:
-    """Call a function, also one of the script itself, in a fresh process with its own imports; see `in_worker`."""
+    """Call a function, even one of the script itself, in a fresh process with its own imports; see `in_worker`."""
     return in_worker(_with_peak, function, *arguments, context=multiprocessing.get_context("spawn"))
 
 

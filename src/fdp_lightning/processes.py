@@ -52,9 +52,9 @@ def in_worker(
 ) -> Result:
     """Call a function in a process of the forkserver, which has done the slow imports, and return its result.
 
-    The function is of a module, not of `__main__`, its arguments plain data. Another `context` is spawn, for a process
-    with its own imports. Exceptions of the function are raised, with a traceback from the process unless it is a
-    UserError; RuntimeError if it was killed.
+    The function must belong to a module other than `__main__`, and its arguments must be plain data; `context` may be
+    spawn, for a process with its own imports. Exceptions of the function are raised here, and the process prints the
+    traceback of any but a UserError. RuntimeError if the process was killed.
     """
     context = context or forkserver()
     receive, send = context.Pipe(duplex=False)
@@ -67,7 +67,7 @@ def in_worker(
         process.join()
         raise RuntimeError(f"the process of {function.__name__} ended with exit code {process.exitcode}") from None
     except KeyboardInterrupt:
-        process.terminate()  # otherwise this process would wait for it at its end
+        process.terminate()  # otherwise this process would wait for it before exiting
         raise
     process.join()
     if error is not None:
@@ -80,9 +80,9 @@ def in_pool(
 ) -> Iterator[Result]:
     """Yield the results of a function, in the order of the tasks, from processes of one thread each.
 
-    An exception, here or in the caller, cancels the tasks that have not begun, and waits for the others if `wait`. The
-    function is of a module, not of `__main__`, or a partial of one; a process takes `at_a_time` tasks, plain data, at
-    once.
+    An exception, here or in the caller, cancels the tasks that have not begun and, if `wait`, waits for the others. The
+    function must belong to a module other than `__main__`, or be a partial of such a function. Tasks are plain data; a
+    process takes `at_a_time` of them together.
     """
     # Several processes with one thread per core each would slow one another down.
     pool = ProcessPoolExecutor(max(1, min(workers, len(tasks))), forkserver(), initializer=_begin_worker)
@@ -104,7 +104,7 @@ def _begin_worker() -> None:
 
 
 def in_fresh_process(function: Callable[[], Result]) -> Result:
-    """Call a function of a module that returns a JSON value, in a new interpreter, which imports only what it needs."""
+    """Call a module's function that returns a JSON value in a new interpreter, which imports only what it needs."""
     code = (
         "import json, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # this process ends it
         f"import {function.__module__} as module; print(json.dumps(module.{function.__name__}()))"
@@ -126,7 +126,7 @@ def _answer(function: Callable[..., object], arguments: Sequence[object], send: 
 
 
 def end_with_parent() -> None:
-    """Let this worker end when its parent has ended.
+    """End this worker when its parent has ended.
 
     Workers of a pool hold each other's pipes open: after a SIGKILL of their parent they would wait for work forever.
     """
@@ -142,7 +142,7 @@ def end_with_parent() -> None:
 
 
 def cpu_count() -> int:
-    """Return the number of cores this process may use: those that a container or taskset allows, or its share."""
+    """Return the number of cores this process may use: all that a container or taskset allows, or its share of them."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, int(os.environ.get(CORES, allowed))))
 
@@ -151,8 +151,8 @@ def cpu_count() -> int:
 def one_thread() -> Iterator[None]:
     """Let PyTorch compute with one thread in this context, so that results do not depend on the number of cores.
 
-    With more threads sums are made in another order, which changes the last bits on some CPUs (those with AVX2 but not
-    AVX-512). For a face or a clip they are not faster, and much slower where another process keeps one of them waiting.
+    With more threads, sums are computed in another order, which changes the last bits on some CPUs (those with AVX2 but
+    not AVX-512). For a single face or clip more threads are not faster, and much slower if another process delays one.
     """
     import torch
 

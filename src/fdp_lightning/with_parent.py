@@ -1,8 +1,8 @@
 """First import of the forkserver, from which all workers are forked: it ends with its parent and ignores Ctrl-C.
 
-While the forkserver does its imports, for seconds, it would notice neither; a command that has ended would leave it
-behind, holding the command's standard error open. A parent that ends while it starts a worker leaves a worker without
-work, which ends silently.
+During its imports, which take seconds, the forkserver would otherwise notice neither: a command that has ended would
+leave it behind, holding the command's standard error open. A parent that ends while starting a worker leaves a worker
+without work, which exits silently.
 """
 
 import ctypes

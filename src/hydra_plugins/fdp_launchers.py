@@ -20,7 +20,7 @@ from fdp_lightning.errors import UserError
 
 
 class ParallelLauncher(Launcher):
-    """Launcher that runs its jobs by `fdp_lightning.sweeps.launchers.<package>_jobs`.
+    """Launcher that runs its jobs through `fdp_lightning.sweeps.launchers.<package>_jobs`.
 
     Args:
         package: package that the jobs need, which is also the name of the extra that installs it.

@@ -1,7 +1,7 @@
 """The config group `study`: each study is a folder of `experiments/` with its sweep, its question and its results.
 
-It is a config source of its own because Hydra copies its ConfigStore for every group that --help lists: ten studies in
-the store would double the time that --help takes.
+It has its own config source because Hydra copies its ConfigStore for every group that --help lists: ten studies in the
+store would double the time that --help takes.
 """
 
 from hydra.core.config_search_path import ConfigSearchPath

@@ -1,4 +1,4 @@
-"""The sweeper of `-m`: Hydra's basic sweep, continued after failed jobs, with one table of the runs at the end.
+"""The sweeper of `-m`: Hydra's basic sweep, but it continues after failed jobs and ends with one table of the runs.
 
 Hydra looks for plugins in the package `hydra_plugins` and imports all of it at every start: keep this file light.
 """
@@ -22,7 +22,7 @@ class VariantSweeper(Sweeper):
     """Sweeper over all combinations of the swept values, under each variant.
 
     Args:
-        max_batch_size: number of jobs given to the launcher at once; None: all.
+        max_batch_size: number of jobs passed to the launcher at a time; None: all.
         params: key → values to sweep over, as on the command line.
         variants: name → overrides of each variant of a study; the first is the baseline.
     """
@@ -49,8 +49,8 @@ class VariantSweeper(Sweeper):
         """Run all jobs, then print and write the table of their runs.
 
         Raises:
-            UserError: every job that failed did so because of a user's mistake.
-            SweepError: jobs failed otherwise.
+            UserError: all failures are the user's mistakes.
+            SweepError: a job failed for another reason.
         """
         from fdp_lightning.sweeps.variants import sweep_folder, variant_runs
         from fdp_lightning.tasks import check_config
@@ -58,11 +58,13 @@ class VariantSweeper(Sweeper):
         assert self.config is not None and self.hydra_context is not None
         most = self.max_batch_size
         if most is not None and (not isinstance(most, int) or most < 1):
-            raise UserError(f"hydra.sweeper.max_batch_size is {most!r}; expected a number of at least 1, or null: all")
+            raise UserError(
+                f"hydra.sweeper.max_batch_size is {most!r}; expected a number of at least 1, or null for all"
+            )
         parse = OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides
         jobs = variant_runs(parse([*self.params, *arguments]), self.variants)
         overrides = [list(job.overrides) for job in jobs]
-        for job in overrides:  # an invalid job is reported before the jobs in front of it are run
+        for job in overrides:  # an invalid job is reported before the jobs preceding it are run
             check_config(self.hydra_context.config_loader.load_sweep_config(self.config, job))
         folder = sweep_folder(self.config, parse(arguments))
         write_atomic(folder / "multirun.yaml", OmegaConf.to_yaml(self.config))

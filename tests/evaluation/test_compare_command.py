@@ -90,7 +90,7 @@ def test_mistakes_are_named(runs: Path, tmp_path: Path) -> None:
         (["runs=only"], "only/v/seed-0: no pooled scores"),
         ([f"runs=[{default},{unfinished}]"], rf"{unfinished}: no pooled scores .*task=report run={unfinished}"),
         ([f"runs={unfinished}/folds"], "found none"),
-        (["runs=copies"], "seed-9: predictions of the same seed"),
+        (["runs=copies"], "seed-9: these have the same seed"),
         (["compare.baseline=runs"], "compare.baseline=runs: "),
         (["compare.baseline=nowhere"], "nowhere: "),
         (["compare.published=bad.csv"], "bad.csv, line 1"),

@@ -135,7 +135,7 @@ def test_an_uploaded_video_shows_what_the_model_says(browser: Any, server: Serve
         upload(page, video)
         assert shown(page) == expected.probabilities
         assert list(shown(page)) == CLASSES
-        assert page.locator("#result-title").text_content() == f"The model says: {expected.label}"
+        assert page.locator("#result-title").text_content() == f"Prediction: {expected.label}"
         assert page.locator(".bars dd.chosen").count() == 1
         assert page.locator(".warnings li").all_text_contents() == expected.warnings
         curve = page.get_by_role("img", name="rank score over time")
@@ -190,7 +190,7 @@ def test_what_the_model_says_can_be_saved(browser: Any, server: Server, frames: 
         upload(page, film(frames), 'my "clip", 1.mp4')
         page.wait_for_selector("#result:not([hidden])")
         saved = {}
-        for kind in ("JSON", "CSV", "picture"):
+        for kind in ("JSON", "CSV", "image"):
             with page.expect_download() as waited:
                 page.locator(".saving").get_by_text(kind, exact=True).click()
             saved[waited.value.suggested_filename.rpartition(".")[2]] = Path(waited.value.path()).read_bytes()
@@ -369,13 +369,13 @@ def test_the_command_shows_what_the_model_says_and_keeps_nothing(tmp_path: Path,
             assert "Synthetic model" in page.locator("header").inner_text()
             page.set_input_files("#file", clip)
             assert shown(page) == expected.probabilities
-            assert page.locator("#result-title").text_content() == f"The model says: {expected.label}"
+            assert page.locator("#result-title").text_content() == f"Prediction: {expected.label}"
             assert page.get_by_role("img", name="rank score over time").count() == 1
             assert page.get_by_role("img", name=re.compile("^Dynamic image")).count() == 2
             page.set_input_files("#file", long)
             page.get_by_text("not spotting").first.wait_for()
             page.click("#try")
-            page.get_by_text("The model says: surprise").wait_for()
+            page.get_by_text("Prediction: surprise").wait_for()
             upload(page, b"no video", "a.mp4")
             assert "cannot be read as a video" in error_on(page)
         server.process.send_signal(signal.SIGINT)

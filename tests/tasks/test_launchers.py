@@ -265,7 +265,7 @@ def test_a_share_is_of_the_cores_there_are(monkeypatch: pytest.MonkeyPatch) -> N
     assert [jobs_at_once(n, 1000) for n in (1, 3, -1, -2, -999)] == [1, 3, cores, max(1, cores - 1), 1]
     assert jobs_at_once(8, 3) == 3
     for nonsense in (0, "two", 1.5, None, True):
-        with pytest.raises(UserError, match=r"hydra.launcher.n_jobs is .*expected how many jobs run at once"):
+        with pytest.raises(UserError, match=r"hydra.launcher.n_jobs is .*parallel jobs"):
             jobs_at_once(nonsense, 2)
 
 
@@ -289,7 +289,7 @@ def test_what_slurm_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "module load cuda" in script.splitlines()
     assert executor._executor.max_num_timeout == 3
     launcher.options["partitoin"] = "gpu"
-    with pytest.raises(UserError, match=r"submitit refuses its options: .*partitoin"):
+    with pytest.raises(UserError, match=r"submitit rejects its options: .*partitoin"):
         new_executor(**launcher.options)
 
 

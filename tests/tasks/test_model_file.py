@@ -193,7 +193,7 @@ def test_other_files_are_no_models(tmp_path: Path, workplace: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
     for path, words in (
         (tmp_path / "none", "there is no such file"), (tmp_path, r"model\.json is missing"),
-        (tmp_path / "other.ckpt", "no checkpoint of fdp_lightning"), (tmp_path / "old.ckpt", "another version"),
+        (tmp_path / "other.ckpt", "not a checkpoint of fdp_lightning"), (tmp_path / "old.ckpt", "another version"),
         (checkpoint, "checksum differs"), (checkpoint.parents[1], "checksum differs"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):

@@ -204,5 +204,5 @@ def test_a_model_whose_training_diverged_predicts_nothing(pictures: list[np.ndar
     with torch.no_grad():
         for values in diverged.network.parameters():
             values.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"no numbers"):
+    with pytest.raises(UserError, match=r"not numbers"):
         diverged.predict(Pictures(pictures, 60))

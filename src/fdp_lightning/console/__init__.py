@@ -1,1 +1,1 @@
-"""What is read from and shown on the command line."""
+"""Input and output of the command line."""

@@ -1,6 +1,4 @@
-"""Arguments of the command line: short commands, the form that Hydra reads, and explanations of mistakes with the
-closest valid input.
-"""
+"""Command-line arguments: short commands, Hydra's form, and messages that suggest the closest valid input."""
 
 import difflib
 import glob
@@ -73,17 +71,17 @@ def written_out(arguments: Sequence[str]) -> list[str]:
 
 
 def with_home(argument: str) -> str:
-    """Expand ~/ at the beginning of a value, as shells do in assignments, though not all in arguments."""
+    """Expand ~/ at the beginning of a value, as shells do in assignments, but not always in arguments."""
     key, _, value = argument.partition("=")
-    if not value.startswith("~/") or "," in value:  # in a list of a sweep it stays
+    if not value.startswith("~/") or "," in value:  # kept in the list of a sweep
         return argument
     return f"{key}={_quoted(str(Path(value).expanduser()))}"
 
 
 def readable(argument: str) -> str:
-    """Quote a value that Hydra cannot read as it is, such as a path with letters of other scripts or parentheses.
+    """Quote a value that Hydra cannot read as it is, such as a path with non-Latin letters or parentheses.
 
-    Lists, mappings and sweeps keep their meaning, and so do their mistakes.
+    Lists, mappings and sweeps are returned unchanged, with any mistakes in them.
     """
     key, _, value = argument.partition("=")
     if not _is_option(argument) or value[:1] in ("", *"'\"[{~") or "," in value or "${" in value:
@@ -113,14 +111,14 @@ _OTHER_WORDS = {
     "search": ("tune",), "optimize": ("tune",), "check": ("check_data",), "download": ("check_data",),
     "preprocess": ("prepare",), "align": ("prepare",), "serve": ("demo",), "onnx": ("export",),
 }  # fmt: skip
-"""Names of tasks in other projects → the tasks here."""
+"""Names of tasks in other projects → tasks of this one."""
 
 _FLAGS = (
     "--help", "-h", "--hydra-help", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r", "--multirun", "-m",
     "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
     "--experimental-rerun", "--info", "-i",
 )  # fmt: skip
-"""Hydra's flags; argparse would also accept the beginning of one."""
+"""Hydra's flags; argparse would also accept abbreviations."""
 
 _DEBUG = re.compile(r"^\+?debug=['\"]?(\w+)['\"]?$", re.IGNORECASE)
 _DEBUG_OFF = re.compile(r"\+?debug=['\"]?(false|null)['\"]?", re.IGNORECASE)
@@ -136,7 +134,7 @@ _MISSING_OPTION = re.compile(r"Could not find '([^']+)'\s+Available options in '
 def normalised(arguments: Sequence[str]) -> list[str]:
     """Return the arguments in the form that Hydra reads.
 
-    UserError if a flag is unknown, a group has no name of an option, or a short command has too many values.
+    UserError if a flag is unknown, a group's value cannot be an option, or a short command has too many values.
     """
     for argument in arguments:
         flag, _, value = argument.partition("=")
@@ -149,11 +147,11 @@ def normalised(arguments: Sequence[str]) -> list[str]:
         if argument.startswith("="):
             raise UserError(f"the argument {argument} has no key. Expected key=value")
         if (hidden := _HIDDEN_OPTION.fullmatch(argument)) and (CONF_DIR / hidden[1]).is_dir():
-            raise UserError(_no_option(hidden[1], hidden[2], _options(hidden[1])))  # a part that options are made of
-        # Hydra has a ValueError for it.
+            raise UserError(_no_option(hidden[1], hidden[2], _options(hidden[1])))  # a part shared by options
+        # Hydra would raise a ValueError.
         if (given := _NO_OPTION.fullmatch(argument)) and (given[1] in ADDED_GROUPS or (CONF_DIR / given[1]).is_dir()):
             raise UserError(f"{argument}: expected {flag}={'|'.join(_options(given[1]))}")
-    # Hydra reads a bare debug=true as a boolean, which names no option, and refuses + for a group in the defaults.
+    # Hydra reads a bare debug=true as a boolean, which names no option, and rejects + for a group in the defaults.
     words = [_DEBUG.sub(lambda match: f"debug='{match[1].lower()}'", word) for word in arguments]
     words = [
         readable(with_home("--help" if word == "help" else word)) for word in words if not _DEBUG_OFF.fullmatch(word)
@@ -195,8 +193,8 @@ def explain(error: BaseException, arguments: Sequence[str]) -> str:
         if not equals:
             return f"the argument {key} has no value. Expected key=value{_as_value(key)}"
         return (
-            f"the argument {error.override} cannot be read: ( ) [ ] {{ }} , : ~ and spaces have a meaning in Hydra.\n"
-            f"  Put the value into two pairs of quotes: \"{key}='…'\""
+            f"the argument {error.override} cannot be read: ( ) [ ] {{ }} , : ~ and spaces are special in Hydra.\n"
+            f"  Enclose the value in two pairs of quotes: \"{key}='…'\""
         )
     if isinstance(error, MissingMandatoryValue) and error.full_key:
         return f"{error.full_key} is not set. Give it on the command line: {error.full_key}=…"
@@ -211,7 +209,7 @@ def _no_option(group: str, option: str, options: list[str]) -> str:
 
 
 def _as_value(word: str) -> str:
-    """Return the option that takes a bare word as its value, after ': '."""
+    """Return ': ' and the option of which a bare word is a value; '' if there is none."""
     if tasks := (word,) if word in TASKS else _OTHER_WORDS.get(word):
         return f": task={' or task='.join(tasks)}"
     groups = [path.parent.name for path in CONF_DIR.glob(f"*/{glob.escape(word)}.yaml")]
@@ -219,7 +217,7 @@ def _as_value(word: str) -> str:
 
 
 def _explain_value(error: BaseException) -> str:
-    """Return the message for a value of the wrong type, as for other wrong values; '' for other errors."""
+    """Return the message for a value of the wrong type, worded as for other wrong values; '' for other errors."""
     cause = error.__cause__ if isinstance(error, HydraException) else error
     key = getattr(cause, "full_key", None)
     if not isinstance(cause, ValidationError) or not key:
@@ -229,7 +227,7 @@ def _explain_value(error: BaseException) -> str:
         names = ", ".join(f"{key}.{field.name}" for field in fields(section))
         return f"{key} is a section, not an option. Expected one of {names}"
     first = str(error).splitlines()[0]
-    # Of an interpolation OmegaConf names the value itself.
+    # For an interpolation OmegaConf names the value itself.
     found = refused[1] if (refused := _REFUSED.search(first)) else first.partition("=")[2]
     expected = ALLOWED[key].words if key in ALLOWED else first_line(cause)
     return f"{key} is {found!r}; expected {expected}"
@@ -243,7 +241,7 @@ def _explain_unknown_key(key: str, arguments: Sequence[str]) -> str:
         return f"write +{key}={value or '…'}: {key} has no default to override.{missing}"
     if key in ALLOWED:
         group = key.partition(".")[0]
-        return f"{key} is an option of other choices of {group}=, not of this one; +{key}=… adds it nonetheless"
+        return f"{key} is an option of other choices of {group}=, not of this one; +{key}=… adds it anyway"
     known = _known_keys(key, arguments)
     hint = guess(key, known) or "\n  All keys: python -m fdp_lightning --cfg job"
     return f"the configuration has no key '{key}'.{hint}"

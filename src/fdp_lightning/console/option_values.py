@@ -1,6 +1,6 @@
-"""Allowed values of each option, known without importing the classes that take them: a wrong value is reported at once.
+"""Allowed values of each option, without importing the classes that take them, so that mistakes are reported early.
 
-The settings classes of the data check their fields by this table too, and combinations of values themselves. A test
+The settings classes of the data also check their fields against this table, and check combinations themselves. A test
 compares the choices with those of the classes, and the keys with the files of conf/.
 """
 
@@ -37,7 +37,7 @@ class Allowed:
         return Allowed(words, lambda value: value in choices or self.accepts(value), (*self.choices, *choices))
 
     def or_list(self) -> "Allowed":
-        """Return one of these values, or a non-empty list of them without duplicates."""
+        """Also allow a non-empty list of these values without duplicates."""
 
         def accepts(value: Any) -> bool:
             return self.accepts(value) or (
@@ -57,14 +57,14 @@ def whole(least: int | None = None, most: int | None = None) -> Allowed:
 def number(
     least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None
 ) -> Allowed:
-    """Return the numbers of a range; `least` and `most` are included, `above` and `below` are not."""
+    """Allow the numbers of a range; `least` and `most` are included, `above` and `below` are not."""
 
     def accepts(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real):
             return False
         found = value if isinstance(value, int) else float(value)  # NumPy's numbers too
         if not abs(found) <= sys.float_info.max:
-            return False  # NaN, and whole numbers that no float holds
+            return False  # NaN, and whole numbers too large for a float
         return _within(found, least, most) and (above is None or found > above) and (below is None or found < below)
 
     open_ends = [f"{word} {end}" for word, end in (("above", above), ("below", below)) if end is not None]
@@ -72,20 +72,18 @@ def number(
 
 
 def one_of(*choices: str) -> Allowed:
-    """Return some words; a number that YAML made of a word counts as the word."""
+    """Allow some words; a number that YAML has read instead of a word counts as the word."""
     words = f"one of {', '.join(choices)}"
     return Allowed(words, lambda value: not isinstance(value, bool) and str(value) in choices, choices)
 
 
 def list_of(kind: Allowed) -> Allowed:
-    return Allowed(f"a list, each {kind.words}", lambda value: _is_list(value) and all(map(kind.accepts, value)))
+    return Allowed(f"a list, each entry {kind.words}", lambda value: _is_list(value) and all(map(kind.accepts, value)))
 
 
 YES_NO = Allowed("true or false", lambda value: isinstance(value, bool))
 TEXT = Allowed("text (a number in quotes: \"'1'\")", lambda value: isinstance(value, str))
-PLACE = Allowed(
-    "a path (of one that is a number: ./1)", lambda value: isinstance(value, str | PurePath) and str(value) != ""
-)
+PLACE = Allowed("a path (for a number: ./1)", lambda value: isinstance(value, str | PurePath) and str(value) != "")
 MAPPING = Allowed("a mapping, {name: value}", lambda value: isinstance(value, Mapping))
 
 
@@ -134,12 +132,12 @@ PRECISIONS = (
 )  # fmt: skip
 _COUNTED = whole(1)
 _LIMIT = Allowed(
-    "a number of batches, a whole number of at least 1, or a share above 0.0, to 1.0",
+    "a number of batches, at least 1, or a share of them, above 0.0 and at most 1.0",
     lambda value: _COUNTED.accepts(value) or (isinstance(value, float) and 0 < value <= 1),
 )
 
 _BUDGET = Allowed(
-    "a whole number of at least 1, or -1 or null: no limit",
+    "a whole number of at least 1, or -1 or null for no limit",
     lambda value: value in (-1, None) or _COUNTED.accepts(value),
 )
 
@@ -208,7 +206,7 @@ _ALIKE = {
     list_of(TEXT): "protocol.exclude protocol.untested",
     one_of(*RANK_LOSSES): "model.objective.rank_loss model.objective.intensity_loss",
     whole(8, 1024): "data.faces.size input.size",
-    whole(8, 16).or_null("found"): "data.faces.bits predict.bits",
+    whole(8, 16).or_null("determined from the images"): "data.faces.bits predict.bits",
     MAPPING.or_null(): "data.generate tune.space",
     number(0).or_null("no clipping"): "model.optimizer.gradient_clip trainer.gradient_clip_val",
     list_of(MAPPING): "data.augmentation.transforms model.backbone.stages",
@@ -216,7 +214,7 @@ _ALIKE = {
     whole(8, 1000): "data.generate.min_frames data.generate.max_frames",
     whole(0, 2**32 - 1): "seed data.generate.seed",
 }
-"""Values → the keys that have them."""
+"""Allowed values → the keys that take them."""
 
 ALLOWED: Mapping[str, Allowed] = {
     **{key: values for values, keys in _ALIKE.items() for key in keys.split()},
@@ -230,7 +228,7 @@ ALLOWED: Mapping[str, Allowed] = {
     "data.generate.course": one_of("plain", "wild"),
     "data.generate.layout": one_of("casme2", "samm"),
     "data.adapter.extraction": one_of("ststnet", "causalnet").or_null("whichever data.root holds"),
-    "data.adapter.labels": PLACE.or_null("likewise in data.root"),
+    "data.adapter.labels": PLACE.or_null("the file in data.root"),
     "data.faces.method": one_of("mtcnn", "official_crops", "box", "none"),
     "data.faces.margin": number(-0.4, 2),
     "data.faces.colour": one_of("grey", "rgb"),
@@ -243,7 +241,7 @@ ALLOWED: Mapping[str, Allowed] = {
         lambda value: isinstance(value, Mapping) and all(map(_is_list, value.values())),
     ),
     "protocol.expected": Allowed(
-        "published counts by name: clips, subjects, classes, datasets, splits, and the labels they are of",
+        "published counts by name: clips, subjects, classes, datasets, splits, and the labels they refer to",
         lambda value: isinstance(value, Mapping) and all(_is_count(*pair) for pair in value.items()),
     ),
     "protocol.column": one_of("emotion", "objective", "action_units"),
@@ -306,7 +304,7 @@ _CLOSED = (
     "", "data", "data.faces", "data.sampling", "protocol", "compute", "model.objective", "model.optimizer",
     *(name for name, field in Root.__dataclass_fields__.items() if is_dataclass(field.type)),
 )  # fmt: skip
-"""Sections with the options above and no others: a key that `+` adds to them is misspelt, and would be ignored."""
+"""Sections with no options other than the above: a key that `+` adds to them is misspelt and would be ignored."""
 
 
 def check_values(config: DictConfig) -> None:
@@ -325,7 +323,7 @@ def require_settings(section: str, settings: object) -> None:
 
 
 def require_allowed(values: Mapping[str, Any]) -> None:
-    """Raise UserError for values of keys, naming each key, its value and what is expected; unknown keys pass."""
+    """Raise UserError for values that are not allowed, naming key, value and expectation; unknown keys pass."""
     wrong = [
         f"{key} is {_as_yaml(value)}; expected {ALLOWED[key].words}{_guesses(value, ALLOWED[key])}"
         for key, value in values.items()
@@ -337,7 +335,7 @@ def require_allowed(values: Mapping[str, Any]) -> None:
 
 def _values(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the keys and values of the configuration, except missing values and interpolations (${…})."""
-    names: list[Any] = list(config)  # in a mapping of a user's own also numbers
+    names: list[Any] = list(config)  # in a user's own mapping, keys may be numbers
     for name in names:
         key = f"{prefix}{name}"
         if key == "hydra" or str(name).startswith("_"):

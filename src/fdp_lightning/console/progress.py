@@ -76,7 +76,7 @@ class Meter:
 
 @contextmanager
 def meter(what: str, unit: str) -> Iterator[Meter]:
-    """Give a meter: a bar in a terminal, otherwise lines of the log."""
+    """Yield a meter: a bar in a terminal, otherwise lines in the log."""
     screen = console()
     if not screen.is_terminal:
         yield Meter(what, unit, None)
@@ -89,7 +89,7 @@ class TimeLeft:
     """Estimate of the time left, '1:05 left', at the speed since the start-up; at the end, the time taken.
 
     The start-up is the time before the first call and the first twentieth of the work, when processes import torch and
-    load a face detector one after the other. The first estimate is made after as much work again.
+    load a face detector one after the other. The first estimate follows after the same amount of work again.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A fold of a classical recogniser (`model=svc`): fitted on all training clips at once, by scikit-learn."""
+"""Fold of a classical recogniser (`model=svc`), which scikit-learn fits to all training clips in one go."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from fdp_lightning.seeds import derived_seed
 
 
 def is_classical(model: Any) -> bool:
-    """Return True if a model of the configuration is no network: it has no losses (`objective: null`)."""
+    """Return True if a model of the configuration is not a network: it has no losses (`objective: null`)."""
     return model["objective"] is None
 
 
@@ -36,10 +36,10 @@ def fit_fold(
     rank: Rank,
     on_step_time: Callable[[float], None],
 ) -> dict[str, Any]:
-    """Fit on the fold's training clips and write predictions of the held-out ones, as `train_fold.train_fold`.
+    """Fit to the fold's training clips and write predictions of the held-out ones, like `train_fold.train_fold`.
 
-    A recogniser that can be converted to a network (`as_network`) leaves a checkpoint, from which model files are made.
-    `check_classical` has made sure that one process fits it.
+    For a recogniser that can be converted to a network (`as_network`), also write a checkpoint, from which model files
+    are built. `check_classical` has ensured that a single process fits it.
     """
     assert folder is not None
     config = OmegaConf.create(plan.config)
@@ -54,7 +54,7 @@ def fit_fold(
         write_checkpoint(folder, plan, data, *estimator.as_network())
     on_epoch(1)
     counts = dict(zip(config.protocol.classes, data.fitted.class_counts, strict=True))
-    facts = {  # no steps and no parameters: a table of these would compare what is not alike
+    facts = {  # no steps or parameters: they could not be compared with those of networks
         "training_seconds": round(seconds, 2), "epochs": 1, "resumed_from_epoch": 0,
         "torch": torch.__version__, "device": "cpu", "class_counts": counts,
     }  # fmt: skip
@@ -63,8 +63,8 @@ def fit_fold(
     probabilities = estimator.predict_proba(features(data.test_set))
     chosen = FittedOnce(probabilities)
     if data.inner_set is not None:
-        aside = estimator.predict_proba(features(data.inner_set))
-        chosen = FittedOnce(probabilities, probabilities, {"last": aside, "inner": aside})
+        inner = estimator.predict_proba(features(data.inner_set))
+        chosen = FittedOnce(probabilities, probabilities, {"last": inner, "inner": inner})
     extras: tuple[Extra, ...] = ()
     made: dict[str, np.ndarray] = {}
     if plan.config["report"]["explain"]:
@@ -78,7 +78,7 @@ def fit_fold(
 def write_checkpoint(
     folder: Path, plan: FoldPlan, data: FoldDataModule, network: torch.nn.Module, options: Mapping[str, Any]
 ) -> None:
-    """Write what a training of a network leaves, so that model files are made of it in the same way."""
+    """Write the checkpoint that training a network would leave, so that model files are built from it as usual."""
     made = provenance(plan, data)
     model = {"_target_": name_of(type(network)), "name": plan.config["model"]["name"], **options}
     objective = {"_target_": name_of(Objective)}
@@ -90,20 +90,26 @@ def write_checkpoint(
 
 
 def features(clips: ClipDataset) -> np.ndarray:
-    """Return all clips as the input stage gives them, (n, …)."""
+    """Return all clips as prepared by the input stage, (n, …)."""
     return clips.all_clips()["frames"].numpy()
 
 
 def check_classical(config: DictConfig) -> str:
-    """Raise UserError for what a classical recogniser cannot do, and return how it is fitted, in words."""
+    """Return how a classical recogniser is fitted, in words; UserError for options that it does not support."""
     if LabelKind.of_column(config.protocol.column).is_multi:
-        raise UserError(f"model={config.model.name} knows one class per clip; protocol={config.protocol.name} has more")
-    if ranks_of(config.trainer) > 1:
-        raise UserError(f"model={config.model.name} is fitted by one process; expected trainer=cpu")
+        raise UserError(
+            f"model={config.model.name} predicts one class per clip, but protocol={config.protocol.name} has action "
+            "units; expected another model or protocol"
+        )
+    if (ranks := ranks_of(config.trainer)) > 1:
+        raise UserError(
+            f"model={config.model.name} is fitted by a single process, not by {ranks} (trainer.devices); expected "
+            "trainer=cpu"
+        )
     estimator = build_model(config, len(config.protocol.classes))
     if config.task == "fit" and not hasattr(estimator, "as_network"):
         raise UserError(
-            f"task=fit writes a model file, and model={config.model.name} has no as_network() to make one of; expected "
-            "another model"
+            f"task=fit writes a model file, but model={config.model.name} cannot be converted to one (it has no "
+            "as_network()); expected another model"
         )
-    return "fitted at once"
+    return "fitted once"

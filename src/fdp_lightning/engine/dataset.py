@@ -38,14 +38,19 @@ log = logging.getLogger("fdp_lightning")
 
 @dataclass(frozen=True)
 class ReadyData:
-    """Everything a fold needs of its dataset.
+    """Everything a fold needs from its dataset.
 
-    `clips` are the clips of the protocol that are in the store, with their class in `target`. `left_out` are annotated
-    clips that are neither trained on nor tested, with the reason in `why`: they are of no class (see
-    `Protocol.left_out`), the store does not hold them (policy `skip`), or the sampling rule selects no frames of them.
-    `without_clips` are annotated subjects without a clip under the protocol, who have no fold. For `reused` and
-    `rebuilt_because` see `ReadyStore`. `caveats` has a sentence on each setting that makes the scores of the run
-    incomparable with others.
+    Attributes:
+        protocol: protocol of the run.
+        clips: clips of the protocol that are in the store, with their class in `target`.
+        left_out: annotated clips that are neither trained on nor tested, with the reason in `why`: they belong to no
+            class (see `Protocol.left_out`), are not in the store (policy `skip`), or are too short for the sampling
+            rule.
+        without_clips: annotated subjects without a clip under the protocol, who have no fold.
+        store: folder of the clip store.
+        reused: see `ReadyStore`.
+        rebuilt_because: see `ReadyStore`.
+        caveats: a sentence on each setting that makes the scores of the run incomparable with others.
     """
 
     protocol: Protocol
@@ -71,7 +76,7 @@ class ReadyData:
         return make_folds(self.clips, protocol.split, protocol.untested, protocol.folds, protocol.label_kind)
 
     def unlearnable(self, folds: Sequence[Fold]) -> str:
-        """Return a sentence on clips whose class no training clip of their fold has, or ''."""
+        """Return a sentence on clips whose class is absent from their fold's training clips, or ''."""
         names = names_of(self.clips["target"].reset_index(drop=True), self.protocol.label_kind)
         names = names[names != ""]
         found: dict[str, list[int]] = {}
@@ -83,11 +88,13 @@ class ReadyData:
         if not found:
             return ""
         named = "; ".join(f"{name}: {name_clips(self.clips.iloc[rows])}" for name, rows in sorted(found.items()))
-        return f"No training clip of their fold has the class of these clips, so none can be predicted right: {named}."
+        return (
+            f"These clips cannot be predicted correctly, since no training clip of their fold has their class: {named}."
+        )
 
 
 def build_protocol(config: DictConfig) -> Protocol:
-    """Return the protocol; raise UserError if it is made for another dataset than the one chosen."""
+    """Return the protocol; UserError if it is made for a dataset other than the chosen one."""
     protocol: Protocol = settings(Protocol, config.protocol)
     if protocol.dataset != config.data.name:
         raise UserError(
@@ -98,16 +105,16 @@ def build_protocol(config: DictConfig) -> Protocol:
 
 
 def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: None) -> ReadyData:
-    """Prepare the dataset for the folds; steps that were done before are skipped.
+    """Prepare the dataset for the folds; steps already done are skipped.
 
     `before_work` is called before clips are drawn or aligned, which takes minutes: the last moment to check options.
-    UserError where folder, workbook, counts of the protocol or frames are not as expected.
+    UserError if the folder, the workbook, the protocol's counts or the frames are not as expected.
     """
     sampling: Sampling = settings(Sampling, config.data.sampling)
     protocol = build_protocol(config)
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     place, workers = Path(config.data.store), config.data.workers or cpu_count()
-    if not any(place.glob(f"{config.data.name}-*")):  # an existing store needs none
+    if not any(place.glob(f"{config.data.name}-*")):  # an existing store needs no device
         check_device(faces)
     dataset = open_dataset(config, before_work)
     annotated = read_clips(dataset, protocol, config.corrections)
@@ -118,7 +125,7 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
     for member in members(dataset):
         member.require_frames()
         if deeper := member.found_deeper():
-            log.warning("the frames of %s are read from %s, deeper in %s", member.table_name, deeper, member.root_key)
+            log.warning("the frames of %s are read from %s, inside %s", member.table_name, deeper, member.root_key)
     ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers, before_work)
     why = _why_left_out(chosen, ready.store, sampling)
     left_out = pd.concat([protocol.left_out(annotated), chosen.assign(why=why)[why != ""]], ignore_index=True)
@@ -155,7 +162,7 @@ def _make_inputs(config: DictConfig, store: ClipStore, clips: pd.DataFrame, samp
     apexes = apex_numbers(clips)
     if taken.kind == "apex_flow" and (unknown := clips[np.isnan(apexes)]).shape[0]:
         log.warning(
-            "%d clips have no usable apex; the frame farthest from the onset takes its place: %s",
+            "%d clips have no usable apex; the frame that differs most from the onset is used instead: %s",
             len(unknown), name_clips(unknown),
         )  # fmt: skip
     with meter("Computing optical flow", "clips") as progress:
@@ -169,13 +176,13 @@ def _caveats(config: DictConfig, protocol: Protocol, differences: Sequence[str])
         found.append(f"The annotation is not as published (protocol.strict=false): {counts}.")
     if config.data.normalisation == "each_set":
         found.append(
-            "The clips under test are normalised by their own mean and maximum (data.normalisation=each_set), as the "
-            "released code does: something is fitted on the subject under test."
+            "The clips under test are normalised by their own mean and maximum (data.normalisation=each_set), as in "
+            "the released code: the normalisation is fitted to the subject under test."
         )
     if protocol.expected and not protocol.published:
         found.append(
-            f"The counts of protocol {protocol.name} are published for other labels than it reads here "
-            "(protocol.labels): nobody knows whether this copy is whole."
+            f"The published counts of protocol {protocol.name} are for labels other than those read here "
+            "(protocol.labels), so it is unknown whether this copy is complete."
         )
     if protocol.shuffled is not None:
         found.append("The labels are shuffled (protocol.shuffled): a control, in which nothing can be learnt.")
@@ -193,7 +200,7 @@ def open_dataset(config: DictConfig, before_work: Callable[[], object] = lambda:
 
 
 def _why_left_out(clips: pd.DataFrame, store: ClipStore, sampling: Sampling) -> pd.Series:
-    """Return the setting that leaves each clip out of the run, or ''."""
+    """Return, for each clip, the setting that excludes it from the run, or ''."""
     held = store.holds(clips)
     why = pd.Series("", index=clips.index, dtype=object).mask(~held, "data.policy=skip")
     for label, row in zip(clips.index[held], store.rows(clips[held]), strict=True):
@@ -203,7 +210,7 @@ def _why_left_out(clips: pd.DataFrame, store: ClipStore, sampling: Sampling) -> 
 
 
 def _synthetic_root(config: DictConfig, before_work: Callable[[], object]) -> Path:
-    """Write the synthetic dataset of these settings, unless it exists, in a folder of its own for each settings."""
+    """Return the folder of the synthetic dataset, named after its settings; write the dataset unless it exists."""
     generator = build(config.data.generate)
     root = Path(config.data.root) / generator.digest()
     if not root.exists():
@@ -218,7 +225,7 @@ def write_expected(run: Path, data: ReadyData, folds: Sequence[Fold]) -> None:
 
 
 def expected_clips(data: ReadyData, folds: Sequence[Fold]) -> dict[str, Any]:
-    """Return the clips that the pooled predictions must hold, and those of the dataset they lack, as plain data."""
+    """Return the clips that the pooled predictions must contain, and the dataset's others, as plain data."""
     clips = data.clips.iloc[rows_under_test(folds)]
     if unlearnable := data.unlearnable(folds):
         log.warning(unlearnable)

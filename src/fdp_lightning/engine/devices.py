@@ -51,7 +51,9 @@ def ranks_of(trainer: DictConfig) -> int:
         name, value = ("devices", devices) if devices > 1 else ("num_nodes", nodes)
         raise UserError(f"trainer.{name}={value} needs trainer.strategy=ddp, found {strategy}")
     if devices * nodes == 1 and strategy == "ddp":
-        raise UserError("trainer.strategy=ddp shares a fold out to several devices: set trainer.devices to 2 or more")
+        raise UserError(
+            "trainer.strategy=ddp distributes a fold over several devices: set trainer.devices to 2 or more"
+        )
     return int(devices * nodes)
 
 
@@ -62,10 +64,10 @@ def check_devices(trainer: DictConfig) -> None:
     if str(trainer.get("precision")) in ("16-mixed", "16"):
         raise UserError("trainer.precision=16-mixed needs a GPU (trainer=gpu_fp16); on the CPU there is bf16-mixed")
     cores = os.cpu_count() or 1
-    if trainer.devices > max(2, cores):  # two are for trying DDP out, wherever
+    if trainer.devices > max(2, cores):  # two are always allowed, to try out DDP
         raise UserError(
-            f"trainer.devices is {trainer.devices}, but this machine has {cores} cores: expected one process per core "
-            "at most"
+            f"trainer.devices is {trainer.devices}, but this machine has {cores} cores: expected at most one process "
+            "per core"
         )
 
 
@@ -76,11 +78,11 @@ def free_port() -> int:
 
 
 def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
-    """Return the options of the Trainer in one process of a fold."""
+    """Return the options of the Trainer for one process of a fold."""
     from lightning.fabric.plugins.environments import LightningEnvironment
 
     class Assigned(LightningEnvironment):
-        """Lightning's environment with given values, instead of those in variables of Slurm or torchrun."""
+        """Lightning's environment with the given rank, instead of that in the variables of Slurm or torchrun."""
 
         creates_processes_externally = True
         main_address = rank.host
@@ -92,11 +94,11 @@ def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
         def node_rank(self) -> int:
             return rank.number
 
-    # To Lightning each process is a machine with one device: what it makes of that does not depend on which machines
-    # the processes are on, nor on whether each sees its own GPU alone (Slurm's --gpus-per-task) or all of a machine.
+    # To Lightning, each process is a machine with one device. So it makes no difference which machines the processes
+    # run on, or whether each sees only its own GPU (Slurm's --gpus-per-task) or all of the machine's.
     placed: dict[str, Any] = {**options, "devices": 1, "num_nodes": rank.of}
-    placed["use_distributed_sampler"] = False  # batches are shared out by data.loading.batches.EpochBatches
-    plugins: list[Any] = [Assigned()]  # for one process too: Lightning would believe Slurm's variables
+    placed["use_distributed_sampler"] = False  # data.loading.batches.EpochBatches distributes the batches
+    plugins: list[Any] = [Assigned()]  # for one process too: Lightning would use Slurm's variables
     if rank.device is not None:
         from torch.cuda import device_count
 
@@ -104,7 +106,7 @@ def trainer_options(options: dict[str, Any], rank: Rank) -> dict[str, Any]:
     if rank.of > 1 and options.get("sync_batchnorm") and options["accelerator"] not in GPUS:
         from fdp_lightning.training.batch_norm import SyncedBatchNorms
 
-        plugins.append(SyncedBatchNorms())  # torch's own is for GPUs alone
+        plugins.append(SyncedBatchNorms())  # torch's own only supports GPUs
         placed["sync_batchnorm"] = False
     return {**placed, "plugins": plugins}
 
@@ -115,9 +117,9 @@ _DECIDED = ("accelerator", "precision", "deterministic")  # options of the train
 def settled(config: DictConfig, folders: Sequence[Path], pooled: bool) -> DictConfig:
     """Return the configuration with `auto` resolved: a GPU where PyTorch sees one, else the CPU.
 
-    Bits differ between devices, so folds of both cannot be one run: a run with finished folds of this model continues
-    as they were trained, those in the first of `folders` that has some. UserError if they were trained on a GPU, there
-    is none here, and the run has no scores yet (`pooled`).
+    Results differ between devices in the last bits, so that a run must not mix them: it continues on the device that
+    trained its finished folds of this model, which are in the first of `folders` that has any. UserError if that is a
+    GPU, there is none here, and the run is not yet `pooled`.
     """
     asked = [name for name in _DECIDED if config.trainer.get(name) == AUTO]
     if not asked:
@@ -132,7 +134,7 @@ def settled(config: DictConfig, folders: Sequence[Path], pooled: bool) -> DictCo
     else:
         folder, values = begun
         if not pooled:
-            _say_where_it_goes_on(folder, values)
+            _check_same_device(folder, values)
     config = config.copy()
     config.trainer.update({name: values[name] for name in asked})
     return config
@@ -145,13 +147,13 @@ def gpu_precision() -> str | None:
     if not torch.cuda.is_available():
         return None
     capabilities = [torch.cuda.get_device_capability(index) for index in range(torch.cuda.device_count())]
-    # NVIDIA's have bfloat16 from compute capability 8.0 (2020) on; older ones would only emulate it. ROCm numbers
-    # its GPUs from 9.0 on.
+    # NVIDIA GPUs support bfloat16 from compute capability 8.0 (2020); older ones only emulate it. ROCm reports 9.0 or
+    # more.
     return "bf16-mixed" if all(capability >= (8, 0) for capability in capabilities) else "16-mixed"
 
 
 def _begun(config: DictConfig, folder: Path) -> dict[str, Any] | None:
-    """Return how the finished folds of a run folder were trained; None without any, or if of another model."""
+    """Return how a run folder's finished folds were trained; None if there are none or they are of another model."""
     path = folder / "config.yaml"
     if not path.is_file() or not any(folder.glob("folds/*/fold.json")):
         return None
@@ -164,14 +166,14 @@ def _begun(config: DictConfig, folder: Path) -> dict[str, Any] | None:
     return {name: trainer[name] for name in _DECIDED} if same else None
 
 
-def _say_where_it_goes_on(folder: Path, begun: dict[str, Any]) -> None:
+def _check_same_device(folder: Path, begun: dict[str, Any]) -> None:
     gpu_here = in_worker(gpu_precision) is not None
     if begun["accelerator"] in GPUS and not gpu_here:
         raise UserError(
-            f"the finished folds in {folder} were trained on a GPU ({begun['precision']}), and PyTorch sees none on "
-            "this machine: folds of both cannot be one run.\n  Resume it on a machine with a GPU, or start another run "
-            "on the CPU: trainer=cpu"
+            f"the finished folds in {folder} were trained on a GPU ({begun['precision']}), but PyTorch sees none on "
+            "this machine: a run cannot mix both.\n  Resume it on a machine with a GPU, or start another run on the "
+            "CPU: trainer=cpu"
         )
     if begun["accelerator"] == "cpu" and gpu_here:
-        log.info("trainer=auto: the finished folds were trained on the CPU, so the others are too; trainer=gpu begins "
+        log.info("trainer=auto: the finished folds were trained on the CPU, so the others are too; trainer=gpu starts "
                  "another run on the GPU")  # fmt: skip

@@ -17,10 +17,10 @@ _LINE_EVERY_S = 300.0  # while several folds train and none has ended
 
 
 class Display:
-    """Progress of folds, and once the estimate of the time they take.
+    """Progress of folds, and, once, an estimate of the time they take.
 
-    In a terminal there is a bar over all epochs of all folds, and one per running fold; in a log a line per finished
-    fold with the time left, for a single fold also its epochs.
+    A terminal shows one bar for the epochs of all folds and one per running fold; a log gets a line per finished fold
+    with the time left and, for a single fold, also its epochs.
     """
 
     def __init__(self, folds: int, epochs: int, estimate: Callable[[float], str], progress: Progress | None) -> None:
@@ -63,7 +63,7 @@ class Display:
             self._single(done, self._epochs)
 
     def end(self, fold: str, success: bool) -> None:
-        """Show the end of a fold, whose epochs count as done however many it reported."""
+        """Show the end of a fold; all its epochs count as done, even if it reported fewer."""
         self._ended += 1
         self._done[fold] = self._epochs
         if self._progress is None:
@@ -80,7 +80,7 @@ class Display:
 
 @contextmanager
 def fold_display(plans: Sequence[FoldPlan], at_once: int) -> Iterator[Display]:
-    """Provide the display of these folds; call its `epoch`, `step_time` and `end`."""
+    """Yield the display of these folds, to be updated by its `epoch`, `step_time` and `end`."""
     folds, epochs = len(plans), max(map(epochs_of, plans))
     screen, estimate = console(), partial(time_needed, plans=plans, at_once=at_once)
     if not screen.is_terminal:

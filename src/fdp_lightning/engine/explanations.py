@@ -1,4 +1,4 @@
-"""What moved and counted in the held-out clips of a fold, and which other clips they are like, for its report."""
+"""Explanations of a fold's held-out clips, for its report: which motion counted, and which other clips are similar."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,24 +21,24 @@ from fdp_lightning.models.labels import LABELS
 from fdp_lightning.models.recognizer import Clips, Representing
 from fdp_lightning.training.module import RecognitionModule
 
-MOST = 8  # clips of each class that are explained in a fold: more would take long where half of all clips are held out
+MOST = 8  # clips explained per class and fold: more would take long if half of all clips are held out
 
-MOST_OCCLUDED = 2  # the same where a model has no gradient, and predicts many changed copies of each
+MOST_OCCLUDED = 2  # the same for a model without gradients, which predicts many altered copies of each clip
 
 _TINY = 1e-12  # probability of a class that a model rules out
 
-ANCHORS = 256  # clips of a protocol, evenly spread, that held-out ones are compared with where they are in training
+ANCHORS = 256  # clips of a protocol, evenly spread, that held-out clips are compared with if they are in training
 
 SIMILARITIES = "similarities"
 
 Made = tuple[tuple[Extra, ...], dict[str, np.ndarray]]
-"""Declarations of extras, and their arrays, a row per held-out clip."""
+"""Declarations of extras, and their arrays with one row per held-out clip."""
 
 
 def explanations(
     module: RecognitionModule, data: FoldDataModule, plan: FoldPlan, probabilities: np.ndarray, device: torch.device
 ) -> Made:
-    """Explain the most probable class of held-out clips (of (n, k)), and compare them with training clips."""
+    """Explain the most probable class of held-out clips (`probabilities`, (n, k)); compare them with training clips."""
     kind = next((parameter.dtype for parameter in module.model.parameters()), torch.float32)
     best = torch.from_numpy(probabilities.argmax(axis=1))
 
@@ -76,10 +76,10 @@ def explanations_without_gradient(
     plan: FoldPlan,
     probabilities: np.ndarray,
 ) -> Made:
-    """Do the same for a classical recogniser, of fewer clips.
+    """Do the same for a classical recogniser, with fewer clips.
 
-    `predict` gives probabilities of clips, (n, k), and `features` what is classified of each, (n, d); None: clips are
-    not compared.
+    `predict` returns the probabilities of clips, (n, k), and `features` their classified features, (n, d); None: clips
+    are not compared.
     """
     best = probabilities.argmax(axis=1)
 
@@ -104,9 +104,9 @@ def explanations_without_gradient(
 def _heat_maps(
     heat: Callable[[ClipDataset, np.ndarray], Tensor], data: FoldDataModule, plan: FoldPlan, most: int, at_once: int
 ) -> Made:
-    """Maps, float16, (n, h, w), and the share of each region of the face, where faces are aligned by landmarks.
+    """Return heat maps, float16, (n, h, w), and, for faces aligned by landmarks, the share of each region of the face.
 
-    NaN for a clip that is not explained or has no heat. The first clips of each class are, whatever was predicted.
+    The first clips of each class are explained, whatever was predicted; NaN for others and for clips without heat.
     """
     clips = data.test_set
     assert clips is not None
@@ -127,10 +127,10 @@ def _heat_maps(
 
 
 def _similarities(represent: Callable[[Tensor], np.ndarray], data: FoldDataModule, plan: FoldPlan) -> np.ndarray:
-    """Cosines between held-out clips and the anchors in training, about the mean of these; float16, NaN elsewhere.
+    """Return cosines between held-out clips and the anchors in training, centred on their mean; float16, NaN elsewhere.
 
-    Networks of different folds give vectors in coordinates of their own. The angles between the vectors of clips are
-    much the same: Moschella et al., "Relative representations enable zero-shot latent space communication", ICLR 2023.
+    Networks of different folds represent clips in different coordinates, but the angles between clips are similar:
+    Moschella et al., "Relative representations enable zero-shot latent space communication", ICLR 2023.
     """
     from sklearn.metrics.pairwise import cosine_similarity
 
@@ -153,7 +153,7 @@ def _similarities(represent: Callable[[Tensor], np.ndarray], data: FoldDataModul
 
 
 def _chosen(target: np.ndarray, order: np.ndarray, most: int) -> np.ndarray:
-    """Rows of the first clips of each class, or of each action unit and of none."""
+    """Return the rows of the first clips of each class, or of each action unit and of clips that show none."""
     shown = target.astype(bool) if target.ndim == 2 else target[:, None] == np.unique(target)
     shown = np.column_stack([shown, ~shown.any(axis=1)])[order]
     return np.sort(order[((shown.cumsum(axis=0) <= most) & shown).any(axis=1)])
@@ -161,10 +161,10 @@ def _chosen(target: np.ndarray, order: np.ndarray, most: int) -> np.ndarray:
 
 @contextmanager
 def _ready(module: RecognitionModule, device: torch.device) -> Iterator[None]:
-    """The module in evaluation on a device, where gradients of operations without a deterministic form may be taken."""
+    """Put the module in evaluation mode on a device, and allow gradients without a deterministic implementation."""
     mode, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     training, place = module.training, module.device
-    # No training takes the gradient of its input; that of the last digits of a picture may differ on a GPU.
+    # Only explanations take gradients of the input, and the last digits of an image may differ on a GPU.
     torch.use_deterministic_algorithms(mode and device.type == "cpu")
     module.eval().to(device)
     try:

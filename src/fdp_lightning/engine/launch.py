@@ -1,6 +1,6 @@
 """Detection of torchrun and srun, which start a command once per device.
 
-Nothing heavy is imported here: every command calls it.
+Nothing heavy is imported here, because every command uses it.
 """
 
 import re
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from fdp_lightning.engine.devices import ranks_of
 from fdp_lightning.errors import UserError
 
-_BY_HAND = (
+_COMMANDS = (
     "torchrun --nnodes … --nproc-per-node … -m fdp_lightning …, or srun --nodes … --ntasks-per-node … python -m "
     "fdp_lightning …, with the same arguments"
 )
@@ -22,8 +22,8 @@ _BY_HAND = (
 class Launch:
     """One of several processes that run the same command, started `by` 'torchrun' or 'srun'.
 
-    `number` is its index from 0 (the first leads), `local` that on its machine, which is its device; `host` and `port`
-    are those of the rendezvous.
+    `number` is its index, from 0, among `of` processes (the first leads); `local` is its index on its machine, and that
+    of its device; `host` and `port` are those of the rendezvous.
     """
 
     by: str
@@ -48,7 +48,7 @@ def launch_of(variables: Mapping[str, str]) -> Launch | None:
 
 
 def first_host(nodes: str) -> str:
-    """Return the first of a Slurm list of nodes: node[005-009,12],login → node005."""
+    """Return the first node of a Slurm node list: node[005-009,12],login → node005."""
     return re.split("[ ,]", re.sub(r"\[([^],-]+)[^]]*\]", r"\1", nodes))[0]
 
 
@@ -65,17 +65,17 @@ def check_launch(trainer: DictConfig, launch: Launch | None, led: bool) -> None:
         if nodes > 1:
             raise UserError(
                 f"trainer.num_nodes is {nodes}, but this command was started once, on one machine. Start it once per "
-                f"device: {_BY_HAND}.\n  Or share the folds out to the machines, with -m task=fold fold=…"
+                f"device: {_COMMANDS}.\n  Or distribute the folds over the machines, with -m task=fold fold=…"
             )
         return
     if not led:
         raise UserError(
-            f"{launch.by} has started {launch.of} processes, and another launcher between it and the folds would "
-            "train each fold as often: use hydra/launcher=basic, or give the launcher one task per node"
+            f"{launch.by} has started {launch.of} processes, and another launcher between it and the folds would train "
+            f"each fold {launch.of} times: use hydra/launcher=basic, or give the launcher one task per node"
         )
     if ranks != launch.of:
         raise UserError(
             f"{launch.by} has started this command {launch.of} times, but trainer.devices={trainer.devices} times "
-            f"trainer.num_nodes={nodes} is {ranks}: expected {launch.of}, one process per device. Start it once where "
-            "one process is enough; else set trainer=ddp or trainer=ddp_cpu, trainer.devices and trainer.num_nodes"
+            f"trainer.num_nodes={nodes} is {ranks}: expected {launch.of}, one process per device. Start it once if one "
+            "process is enough; otherwise set trainer=ddp or trainer=ddp_cpu, trainer.devices and trainer.num_nodes"
         )

@@ -1,9 +1,9 @@
 """Leader and followers of a command that torchrun or srun started once per device.
 
-If each of them ran the command, each would run the whole sweep, and their ranks would match only by chance. Instead
-the first process plans, shows, pools and writes as if it had been started alone. A follower reads no configuration: for
-each fold that the leader announces it starts its rank of that fold on its own machine and device, and it exits as the
-leader does. All machines need the run folder and the store, hence one file system.
+If each of them ran the command, each would run the whole sweep, and their ranks would match only by chance. Instead,
+the first process plans, displays, pools and writes as if it were the only one. A follower reads no configuration: for
+each fold that the leader announces, it starts its rank of that fold on its own machine and device, and it exits with
+the leader's exit code. All machines need the run folder and the store, and therefore a shared file system.
 """
 
 import os
@@ -28,7 +28,7 @@ from fdp_lightning.engine.process import FoldProcess, LocalProcesses, start_proc
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import warm_up
 
-_MEET_S = 600  # imports from a cluster's file system take minutes when all begin at once
+_MEET_S = 600  # imports from a cluster's file system take minutes when all processes start together
 _BEAT_S = 2.0
 _SILENT_S, _GOODBYE_S = 60.0, 15.0
 POLL_S = 0.1
@@ -41,7 +41,7 @@ class LeaderGoneError(Exception):
 class Rendezvous:
     """Connection of one DDP process to the others, through torch's key-value store on the first one's machine.
 
-    torchrun provides the store, under srun the first process holds it. As in every process group of torch, anybody who
+    torchrun provides the store; under srun the first process holds it. As in every process group of torch, anybody who
     can write to the port is trusted. Keys: `say/<i>`, the leader's messages in order; `stop/<i>`, a request to end the
     fold of message i; `ended/<i>/<rank>`, the exit code of a process of that fold; `beat/<rank>`, a follower's
     heartbeat; `left/<rank>`, a follower that has received the end.
@@ -98,7 +98,7 @@ class Rendezvous:
         return time.monotonic() - self._heard[rank][1] > _SILENT_S
 
     def wait_for_leaving(self, ranks: Sequence[int], seconds: float) -> None:
-        """Hold the store until the followers have received the end, or for so many seconds."""
+        """Keep the store open until the followers have received the end, for at most `seconds`."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self._store.check([f"left/{rank}" for rank in ranks]):
             time.sleep(POLL_S)
@@ -136,7 +136,7 @@ class Leader(LocalProcesses):
         """Start the first process of a fold and announce it to the others."""
         gone = [number for number in range(1, self.ranks) if self._rendezvous.silent(number)]
         if gone:
-            raise RuntimeError(f"processes {gone} of {self._launch.by} are gone. The same command goes on from here")
+            raise RuntimeError(f"processes {gone} of {self._launch.by} are gone. The same command resumes from here")
         first = Rank(0, self.ranks, _address(self._launch), free_port(), _device(plan, self._launch))
         number = self._rendezvous.announce(_Announced(plan, first, Path.cwd()))
         others = [_Elsewhere(self._rendezvous, number, rank) for rank in range(1, self.ranks)]
@@ -176,7 +176,7 @@ def leader() -> Leader | None:
 
 
 def run_as_ddp_process(launch: Launch, command: Callable[[], None]) -> None:
-    """Run as this process of the launch until it ends, in all DDP processes with the exit code of the command."""
+    """Run this process of the launch until the command ends, and exit with the command's exit code."""
     try:
         rendezvous = Rendezvous(launch)
     except UserError as error:
@@ -195,7 +195,7 @@ def _lead(launch: Launch, rendezvous: Rendezvous, command: Callable[[], None]) -
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
-        traceback.print_exc()  # before the others end: torchrun ends everybody when one has failed
+        traceback.print_exc()  # before the others end: torchrun ends all processes when one has failed
     finally:
         rendezvous.announce(code)
     rendezvous.wait_for_leaving(range(1, launch.of), _GOODBYE_S)
@@ -203,7 +203,7 @@ def _lead(launch: Launch, rendezvous: Rendezvous, command: Callable[[], None]) -
 
 
 def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches everyone; the leader ends its followers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the leader ends its followers
     warm_up()
     try:
         for number in count():
@@ -214,14 +214,18 @@ def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
             code = _train(announced, number, launch, rendezvous)
             rendezvous.put(f"ended/{number}/{launch.number}", str(code))
     except LeaderGoneError:
-        print(f"\nfdp_lightning: process {launch.number} ends, since the first one is gone.", file=sys.stderr)
+        print(f"\nfdp_lightning: process {launch.number} ends because the first one is gone.", file=sys.stderr)
     return 1
 
 
 def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rendezvous) -> int:
     run = announced.folder / announced.plan.run
     if not run.is_dir():
-        print(f"\nfdp_lightning: {socket.gethostname()} does not see {run} of {announced.first.host}", file=sys.stderr)
+        print(
+            f"\nfdp_lightning: {socket.gethostname()} does not have {run} of {announced.first.host}: all machines need "
+            "a shared file system",
+            file=sys.stderr,
+        )
         return 1
     os.chdir(announced.folder)
     rank = replace(announced.first, number=launch.number, device=_device(announced.plan, launch))
@@ -238,7 +242,7 @@ def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rende
 
 
 def _device(plan: FoldPlan, launch: Launch) -> int | None:
-    """Return the device of this process: torchrun and srun number the processes of each machine."""
+    """Return the device of this process (None: the CPU): torchrun and srun number the processes of each machine."""
     return launch.local if plan.config["trainer"]["accelerator"] in GPUS else None
 
 

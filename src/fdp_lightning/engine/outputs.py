@@ -1,6 +1,6 @@
 """The files of a finished fold: predictions.csv, curves.csv and outputs.npz.
 
-With inner validation subjects also inner.csv, and where configured baselines.csv.
+There is also inner.csv if there are inner validation subjects, and baselines.csv if configured.
 """
 
 import io
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FittedOnce:
-    """What stands for a `Recorder` where there are no epochs: all selections are the same probabilities, (n, k).
+    """Substitute for a `Recorder` if there are no epochs: all selections are the same probabilities, (n, k).
 
-    There is no `inner` without inner validation subjects, and never a curve.
+    Without inner validation subjects `inner` is None; there are never curves.
     """
 
     oracle: np.ndarray
@@ -41,7 +41,7 @@ class FittedOnce:
 
 
 INNER = "inner.csv"
-"""Predictions table of the inner validation subjects: never part of a test score, and the only score of a search."""
+"""Predictions for the inner validation subjects: never part of a test score, and all that scores a search."""
 
 
 def write_outputs(
@@ -53,11 +53,11 @@ def write_outputs(
     extras: Sequence["Extra"],
     of_training: Mapping[str, np.ndarray],
 ) -> None:
-    """Write the predictions and extras of the held-out clips, and apart those of inner validation clips and baselines.
+    """Write predictions and extras of the held-out clips, and separate files for inner validation clips and baselines.
 
-    `outputs` are the arrays of `RecognitionModule.predict_step`, a row per held-out clip in the order of the clip
-    table, the `extras` of the recogniser among them. `recorder` has the curves, and the probabilities of the epochs
-    that `inner` and `oracle` choose; `of_training` holds what the objective keeps of the training clips.
+    `outputs` are the arrays of `RecognitionModule.predict_step`, including the recogniser's `extras`, with one row per
+    held-out clip in the order of the clip table. `recorder` has the curves, and the probabilities of the epochs chosen
+    by `inner` and `oracle`; `of_training` holds what the objective keeps from the training clips.
     """
     classes = list(plan.config["protocol"]["classes"])
     selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
@@ -90,7 +90,7 @@ def write_outputs(
 
 
 def _baseline_predictions(plan: "FoldPlan", data: "FoldDataModule", classes: list[str]) -> pd.DataFrame:
-    """Predict with the linear baselines; with linear_apex only where some clip of the protocol has an apex.
+    """Predict with the linear baselines; with linear_apex only if some clip of the protocol has an apex.
 
     They are trained on all training clips as the network gets them, without augmentation.
     """

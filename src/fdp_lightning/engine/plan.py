@@ -1,6 +1,6 @@
-"""The plan of each fold of a run, train on all subjects but one, predict the one; its budgets and the time it takes.
+"""Plan of each fold of a run (train on all subjects but one, predict that one), its budgets and the time it takes.
 
-Of several budgets the first one reached ends a training, as in Lightning.
+If there are several budgets, the first one reached ends the training, as in Lightning.
 """
 
 import logging
@@ -26,20 +26,20 @@ log = logging.getLogger("fdp_lightning")
 
 
 class Checked(NamedTuple):
-    """What needs the built network and optimizer: the parameters; clips, devices and end of a training in words."""
+    """Facts that require the network and the optimizer to be built."""
 
     parameters: int
-    """Parameters of the network."""
+    """Number of parameters of the network."""
     step: str
-    """Clips and devices of a step, and the end of a training, in words."""
+    """Clips and devices of a step, and the end of the training, in words."""
 
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """All that a process needs to run one fold, as plain data.
+    """Everything a process needs to run one fold, as plain data.
 
-    `config` is resolved. `run` is the run folder, or of a fit its own folder in the run folder. `fold` is the split
-    with the inner validation subjects, and `fingerprint` is of everything that decides the predictions.
+    `config` is resolved. `run` is the run folder, or for a fit its own folder inside it. `fold` is the split, including
+    the inner validation subjects. `fingerprint` covers everything that determines the predictions.
     """
 
     config: dict[str, Any]
@@ -52,12 +52,12 @@ class FoldPlan:
 
     @property
     def is_fit(self) -> bool:
-        """True if it trains on all subjects and tests nobody (`task=fit`)."""
+        """True if it trains on all subjects and tests none (`task=fit`)."""
         return not self.fold.test_rows
 
     @property
     def home(self) -> Path:
-        """Run folder of the configuration; a fit lies in it, apart from the folds that are pooled."""
+        """Run folder of the configuration, in which a fit has its own folder, separate from the pooled folds."""
         return self.run.parent if self.is_fit else self.run
 
     @property
@@ -71,15 +71,15 @@ class FoldPlan:
 
     @property
     def is_done(self) -> bool:
-        """True if the fold is finished, intact, and of these settings, clips and source."""
+        """True if the fold is finished, intact, and from these settings, clips and source code."""
         return finished(self.folder, self.fingerprint, checkpoints=self.is_fit)[0]
 
 
 def plan_fold(config: DictConfig, data: ReadyData, split: Fold | None, run: Path) -> FoldPlan:
-    """Plan one fold of a run, or (None) the training of a model on all subjects, in a folder of its own in the run.
+    """Plan one fold of a run, or, if `split` is None, the training of a model on all subjects.
 
-    The fingerprint of such a fit is that of the folds of the same configuration, whose score estimates its own.
-    LeakError if sides of a fold share a subject or a clip, UserError for too few training subjects.
+    Such a fit has the fingerprint of the folds of the same configuration, whose score estimates its own. LeakError if
+    sides of a fold share a subject or a clip, UserError for too few training subjects.
     """
     if split is None:
         fold = everybody(data.clips)
@@ -93,7 +93,7 @@ def plan_fold(config: DictConfig, data: ReadyData, split: Fold | None, run: Path
 
 
 def clear_the_way(plan: FoldPlan) -> bool:
-    """Return True if the fold is finished; one that cannot be used is moved aside with a warning."""
+    """Return True if the fold is finished; move one that cannot be used aside, with a warning."""
     done, reason = finished(plan.folder, plan.fingerprint, checkpoints=plan.is_fit)
     if reason:
         kept = move_aside(plan.run, plan.folder)
@@ -102,15 +102,14 @@ def clear_the_way(plan: FoldPlan) -> bool:
     return done
 
 
-LONG_S = 30 * 60.0  # seconds from which a run logs its estimated time once its first steps are measured
+LONG_S = 30 * 60.0  # a run that will take longer logs the estimate once its first steps are measured
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The budgets of a training; None: no such limit.
+    """Budgets of a training; None: no such limit.
 
-    `steps` of the optimizer are `trainer.max_steps`, which the groups of conf/trainer take from
-    `model.optimizer.steps`.
+    `steps` are optimizer steps: `trainer.max_steps`, which conf/trainer takes from `model.optimizer.steps`.
     """
 
     steps: int | None
@@ -119,12 +118,12 @@ class Budget:
 
     @classmethod
     def of(cls, trainer: Mapping[str, Any]) -> "Budget":
-        """Return the budgets in the options of the Trainer, where null and -1 are none."""
+        """Return the budgets in the options of the Trainer, in which null and -1 mean no limit."""
         steps, epochs = (None if trainer.get(name) == -1 else trainer.get(name) for name in ("max_steps", "max_epochs"))
         return cls(steps, epochs, trainer.get("max_time"))
 
     def epochs_of(self, epoch_steps: int) -> int | None:
-        """Return the epochs of so many steps each that the budgets allow; None: no limit."""
+        """Return the number of epochs, of `epoch_steps` steps each, that the budgets allow; None: no limit."""
         for_steps = None if self.steps is None else math.ceil(self.steps / epoch_steps)
         return min((epochs for epochs in (self.epochs, for_steps) if epochs is not None), default=None)
 
@@ -134,7 +133,7 @@ class Budget:
 
 
 def steps_of_epoch(clips: int, batch_size: int) -> int:
-    """Return the batches of an epoch of so many training clips, see data/loading/batches.py."""
+    """Return the number of batches in an epoch of `clips` training clips, see data/loading/batches.py."""
     return -(-clips // min(batch_size, clips))
 
 
@@ -148,7 +147,7 @@ def epoch_steps_of(plan: "FoldPlan") -> int:
 
 
 def epochs_of(plan: "FoldPlan") -> int:
-    """Return the epochs of a fold; 1 where only `trainer.max_time` ends it."""
+    """Return the number of epochs of a fold; 1 if only `trainer.max_time` ends it."""
     return Budget.of(plan.config["trainer"]).epochs_of(epoch_steps_of(plan)) or 1
 
 
@@ -158,9 +157,9 @@ def steps_of(plan: "FoldPlan") -> int:
 
 
 def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> str:
-    """Return the estimated time of a long run with, on the CPU, faster choices; '' for a run that is not long.
+    """Return the estimated time of a long run and, on a CPU, faster choices, in words; '' for a run that is not long.
 
-    `seconds` are those of a step, measured while `at_once` folds train.
+    `seconds` is the duration of a step, measured while `at_once` folds train.
     """
     steps = [steps_of(plan) for plan in plans]
     needed = seconds * max(sum(steps) / max(1, min(at_once, len(plans))), max(steps))
@@ -177,9 +176,9 @@ def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> st
         return text
     small = plans[0].config["loso"].get("quick_model")
     if not small or plans[0].model.split(" ")[0] == small:
-        return f"{text}. A GPU is far quicker (trainer=auto takes it)"
+        return f"{text}. A GPU is much faster (trainer=auto uses one)"
     return (
-        f"{text}. A GPU is far quicker (trainer=auto takes it); the small model is far quicker on a CPU: "
+        f"{text}. A GPU is much faster (trainer=auto uses one); on a CPU the small model is much faster: "
         f"model={small} trainer=cpu"
     )
 

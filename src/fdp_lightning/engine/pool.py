@@ -1,4 +1,4 @@
-"""Folds side by side, each in processes of its own: seeds, loggers and accelerator state stay apart."""
+"""Folds in parallel, each in its own processes, so that seeds, loggers and accelerator state stay separate."""
 
 import contextlib
 import logging
@@ -19,7 +19,7 @@ from fdp_lightning.runs.claims import Gpus, claim
 
 log = logging.getLogger("fdp_lightning")
 
-_ASK_AGAIN_S = 0.5  # for what another run holds
+_ASK_AGAIN_S = 0.5  # interval of attempts to get what another run holds
 _MOMENT_S = 0.02
 
 
@@ -52,7 +52,7 @@ class _Running:
 
 
 class FoldPool:
-    """Run folds, `workers` at once; a fold that fails does not stop the others.
+    """Run folds, `workers` at a time; a fold that fails does not stop the others.
 
     Each process claims one of the `gpus`; None: the folds run on the CPU, or the starter has its devices.
     """
@@ -65,8 +65,8 @@ class FoldPool:
     def run(self, plans: Sequence[FoldPlan]) -> dict[str, Path]:
         """Run the folds, and return the failed ones with the log file of each.
 
-        A fold that another process trains meanwhile is waited for, and run only if it is not finished then. A full or
-        unwritable disk is a DiskError, which stops the other folds too.
+        If another process is training a fold, wait for it, and run the fold only if it is still unfinished then. A full
+        or unwritable disk is a DiskError, which stops the other folds too.
         """
         waiting, failed = list(plans), dict[str, Path]()
         try:
@@ -129,7 +129,7 @@ class FoldPool:
         try:
             while one.news is not None and one.news.poll():
                 heard: int | float | str | DiskError = one.news.recv()
-                if isinstance(heard, DiskError):  # the other folds would meet the same
+                if isinstance(heard, DiskError):  # the other folds would fail in the same way
                     raise DiskError(f"fold {one.plan.fold.name} could not be written: {heard}")
                 if isinstance(heard, str):
                     log.warning("%s", heard)

@@ -1,4 +1,4 @@
-"""Check of all options before any fold starts; torch is imported here."""
+"""Check all options before any fold starts; torch is imported here."""
 
 import numpy as np
 import torch
@@ -23,14 +23,14 @@ def check_options(config: DictConfig) -> Checked:
     """Build everything once and raise UserError for impossible options, before any fold starts."""
     if config.task == "fit" and config.input.kind == "maps":
         raise UserError(
-            f"task=fit writes a model file, and data={config.data.name} has flow maps in place of frames, which no "
-            "video gives; expected a dataset of frames, with input=apex_flow"
+            f"task=fit writes a model for videos, but data={config.data.name} has precomputed flow maps instead of "
+            "frames; expected a dataset of frames, with input=apex_flow"
         )
     if is_classical(config.model):
         return Checked(0, check_classical(config))
     if config.data.batch_size % (processes := ranks_of(config.trainer)):
         raise UserError(
-            f"data.batch_size is {config.data.batch_size}, and each batch is shared out evenly to {processes} "
+            f"data.batch_size is {config.data.batch_size}, but each batch is split evenly between {processes} "
             f"processes (trainer.devices): expected a multiple of {processes}"
         )
     if not str(budget := Budget.of(config.trainer)):
@@ -45,15 +45,15 @@ def check_options(config: DictConfig) -> Checked:
     _check_network(config, model)
     if compute.checkpointing and not any(hasattr(part, "checkpointing") for part in model.modules()):
         raise UserError(
-            f"compute.checkpointing={compute.checkpointing}: {model_name(config)} has no parts to compute "
-            "once more; expected compute.checkpointing=null, or one of our own backbones"
+            f"compute.checkpointing={compute.checkpointing}: {model_name(config)} has no parts that can be "
+            "recomputed; expected compute.checkpointing=null, or one of this project's own backbones"
         )
     build(config.model.objective, label_kind=LabelKind.of_column(config.protocol.column))
     optimizer: OptimizerSettings = settings(OptimizerSettings, config.model.optimizer)
     if optimizer.needs_end and budget.steps is None and budget.epochs is None:
         raise UserError(
-            f"model.optimizer has schedule={optimizer.schedule} and warmup={optimizer.warmup}, which need to know the "
-            "steps of the training: expected trainer.max_steps or trainer.max_epochs beside trainer.max_time"
+            f"model.optimizer has schedule={optimizer.schedule} and warmup={optimizer.warmup}, which need a known "
+            "number of steps: expected trainer.max_steps or trainer.max_epochs in addition to trainer.max_time"
         )
     try:
         optimizer.groups(model)
@@ -63,15 +63,15 @@ def check_options(config: DictConfig) -> Checked:
 
 
 def _check_network(config: DictConfig, network: nn.Module) -> None:
-    """Raise UserError for a network that does not take clips of this configuration, or gives other logits."""
+    """Raise UserError for a network that does not accept clips of this configuration, or returns other logits."""
     shape, expected = (1, *input_shape(config)), (1, len(config.protocol.classes))
     try:
         with torch.no_grad():
             logits = with_logits(network.eval()(torch.zeros(shape))).logits
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"{model_name(config)} does not take clips of the shape {shape}: {error}") from error
+        raise UserError(f"{model_name(config)} does not accept clips of shape {shape}: {error}") from error
     if logits.shape != expected:
-        raise UserError(f"{model_name(config)} gives logits of the shape {tuple(logits.shape)}; expected {expected}")
+        raise UserError(f"{model_name(config)} returns logits of shape {tuple(logits.shape)}; expected {expected}")
 
 
 def _check_augmentation(config: DictConfig) -> None:
@@ -81,5 +81,5 @@ def _check_augmentation(config: DictConfig) -> None:
     augmentation = build(config.data.augmentation)
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     clip = np.zeros((config.data.sampling.frames, *faces.frame_shape), np.uint8)
-    for seed in range(20):  # a rare transform may not come at once
+    for seed in range(20):  # a rare transform may not be applied the first time
         augmentation(clip, seed)

@@ -1,4 +1,4 @@
-"""One fold in this process, and the processes of a fold: how they start, report to the fold pool and end."""
+"""Run one fold in this process, and start the processes of a fold, which report to the fold pool."""
 
 import contextlib
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger("fdp_lightning")
 
 
 class FoldProcess(Protocol):
-    """One process of a fold, here or on another machine: a `multiprocessing.Process`, or what behaves like one."""
+    """One process of a fold, here or on another machine: a `multiprocessing.Process`, or an object like one."""
 
     @property
     def exitcode(self) -> int | None:
@@ -42,9 +42,9 @@ class FoldProcess(Protocol):
 
 
 class LocalProcesses:
-    """Starter of the processes of a fold, `ranks` of each, on this machine; others are subclasses."""
+    """Starter of a fold's processes, `ranks` of them, on this machine; other starters are subclasses."""
 
-    look_s = 5.0  # until it is looked again for those that ended unnoticed, between looking and waiting
+    look_s = 5.0  # interval of checks for processes that ended unnoticed, between a check and the wait
 
     def __init__(self, ranks: int) -> None:
         self.ranks = ranks
@@ -86,7 +86,7 @@ class Tell(logging.Handler):
 def logged(path: Path, news: Connection | None) -> Iterator[None]:
     """Write what this process prints to a log file; an exception is written there too, and ends the process.
 
-    A full disk has no room for that: it is reported to the parent, on `news` if this process has it.
+    A full disk leaves no room for that, so it is reported to the parent over `news`, if this process has it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
     end_with_parent()
     if news is not None:
         log.addHandler(Tell(news))
-    os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)  # torchrun's; the processes of a fold meet by themselves
+    os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)  # torchrun's; a fold has its own rendezvous
     path = log_file(plan, rank.number)
     with logged(path, news):
         if news is None:
@@ -129,7 +129,7 @@ def run_fold(
 ) -> None:
     """Train and predict in this process; the fold's folder appears only when it is complete.
 
-    Arguments as of `train_fold.train_fold`; the first rank writes.
+    The arguments are those of `train_fold.train_fold`; the first rank writes.
     """
     # Imported here: a run whose folds are all finished never needs torch.
     from fdp_lightning.engine.classical import fit_fold, is_classical

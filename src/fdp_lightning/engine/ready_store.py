@@ -24,8 +24,8 @@ log = logging.getLogger("fdp_lightning")
 class ReadyStore:
     """A verified store, and whether it existed already.
 
-    `rebuilt_because` is its difference from the previous store, or the damage of that one; None if it is reused or the
-    first of its dataset.
+    `rebuilt_because` is how it differs from the previous store, or how that one was damaged; None if it is reused or
+    the first of its dataset.
     """
 
     store: ClipStore
@@ -42,24 +42,24 @@ def ready_store(
     workers: int,
     before_work: Callable[[], object] = lambda: None,
 ) -> ReadyStore:
-    """Find the store of these clips in their present state, or build it; older stores of the dataset stay.
+    """Find the store of these clips in their present state, or build it; older stores of the dataset are kept.
 
     `before_work` is called before it is built. UserError if frames of the clips are missing, or the disk is full.
     """
     sources = list_sources(clips)
     folder = store_folder(stores, dataset, faces, policy, sources)
-    damage = _set_aside_if_damaged(folder)
+    damage = _move_if_damaged(folder)
     reused, reason = folder.exists(), damage
     if not reused:
         check_device(faces)
         before_work()
-        # A rebuild that was killed has left its damaged store aside.
+        # A rebuild that was killed has left the damaged store behind.
         aside, others = sorted(folder.parent.glob(f"{_aside_prefix(folder)}*")), other_stores(folder)
         if damage:
-            log.warning("%s; it is built anew.", damage)
+            log.warning("%s; it is rebuilt.", damage)
         elif others and not aside:
             reason = why_another(others[0], sources, faces, policy)
-            log.info("The clip store is built anew: %s", reason)
+            log.info("The clip store is rebuilt: %s", reason)
         with meter(f"Aligning faces of {dataset}", "clips") as progress:
             build_store(folder, clips, sources, faces, policy, workers, progress, [*aside, *others])
         for place in aside:
@@ -75,8 +75,8 @@ def check_device(faces: FaceSettings) -> None:
         )
 
 
-def _set_aside_if_damaged(folder: Path) -> str | None:
-    """Move a damaged store to a name that is no store's, and return what is damaged."""
+def _move_if_damaged(folder: Path) -> str | None:
+    """Rename a damaged store so that it is no longer found, and return what is damaged; None if nothing is."""
     if not folder.exists():
         return None
     before = folder.stat().st_ino
@@ -84,7 +84,7 @@ def _set_aside_if_damaged(folder: Path) -> str | None:
         open_store(folder)
     except DamagedStoreError as error:
         try:
-            # Another process may have found the same and built the store anew in the meantime: that one stays.
+            # Another process may have found the same and rebuilt the store in the meantime: that one is kept.
             if folder.stat().st_ino == before:
                 folder.rename(folder.with_name(f"{_aside_prefix(folder)}{secrets.token_hex(4)}"))
         except FileNotFoundError:

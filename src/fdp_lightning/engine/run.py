@@ -76,18 +76,18 @@ class Run:
 def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) -> Run:
     """Prepare the data and plan all folds, or with `fit` one training on all subjects.
 
-    `folder` is the run folder; None: that of the configuration. UserError for data or options that are not usable;
-    LeakError where a fold would train on clips that it tests.
+    `folder` is the run folder; None: that of the configuration. UserError for unusable data or options; LeakError if a
+    fold would train on clips that it tests.
     """
     check_launch(config.trainer, launch_of(os.environ), led=leader() is not None)
     headline(config)  # a misspelt one must not cost a training
     folder = folder or run_folder(config)
     pooled = (folder / (f"folds/{ALL}/fold.json" if fit else POOLED[-1])).is_file()
     if not pooled:
-        require_writable(folder)  # not after minutes of data work
+        require_writable(folder)  # now, not after minutes of preparing data
         linear = _LINEAR_IMPORTS if config.data.linear_baselines else ()
-        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before a worker is used
-    # A fit trains like the folds beside it, whose score estimates its own.
+        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before the first worker starts
+    # A fit trains like the folds in the run folder, whose score estimates its own.
     config = settled(config, [folder, folder.parent] if fit else [folder], pooled)
     if not pooled:
         check_devices(config.trainer)
@@ -109,8 +109,8 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     """
     todo = [plan for plan in plans if not plan.is_done]
     checked = _checked(run.config) if todo else None
-    todo = [plan for plan in todo if not clear_the_way(plan)]  # not earlier: refused options must move no fold
-    _write_what_it_is(run)
+    todo = [plan for plan in todo if not clear_the_way(plan)]  # not earlier: rejected options must not move a fold
+    _write_description(run)
     log.info(
         "%s: %d clips, %d subjects, %d of %d %s to run in %s",
         run.data.protocol.name, len(run.data.clips), run.data.n_subjects, len(todo), len(plans),
@@ -119,9 +119,9 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     if checked is None or not todo:
         return 0
     log.info("%s", what_is_trained(run.config, todo, checked))
-    _say_other_versions(run)
+    _warn_of_other_versions(run)
     remove_leftovers(run.folder)
-    remove_pooled(run.folder)  # of fewer or other folds; if one fails now, no old score must remain
+    remove_pooled(run.folder)  # pooled from fewer or other folds; if a fold fails now, no old score must remain
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     try:
         failed = _run(run.config, todo)
@@ -143,7 +143,7 @@ def _checked(config: DictConfig) -> Checked:
 
 @cache
 def _checked_once(config: str) -> Checked:
-    log.info("loading PyTorch")  # it takes seconds, the first time on a machine a minute
+    log.info("loading PyTorch")  # takes seconds, and a minute the first time on a machine
     return in_worker(_check_options, OmegaConf.create(config))
 
 
@@ -165,13 +165,13 @@ def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Chec
     )
 
 
-def _say_other_versions(run: Run) -> None:
+def _warn_of_other_versions(run: Run) -> None:
     """Warn of finished folds that were trained with another version of torch, whose last digits may differ."""
     here = version("torch")
     made = {plan.fold.name: read_json(plan.folder / "fold.json").get("torch") for plan in run.plans if plan.is_done}
     if others := {name: torch for name, torch in made.items() if torch and torch.split("+")[0] != here.split("+")[0]}:
         log.warning(
-            "torch %s is installed; %d finished folds were trained with %s: the run will hold both, and say so",
+            "torch %s is installed, but %d finished folds were trained with %s: the run will hold both, and report it",
             here, len(others), ", ".join(sorted(set(others.values()))),
         )  # fmt: skip
 
@@ -188,11 +188,11 @@ def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:
     )
 
 
-def _write_what_it_is(run: Run) -> None:
-    """Write the configuration of the run, whatever task and fold the command is, and the clips it must predict."""
+def _write_description(run: Run) -> None:
+    """Write the configuration of the run, whichever task and fold were asked for, and the clips it must predict."""
     shown = OmegaConf.merge(run.config, {"task": "fit" if run.is_fit else "loso", "fold": None})
     write_atomic(run.folder / "config.yaml", OmegaConf.to_yaml(shown, resolve=True))
-    if run.is_fit:  # marks a folder that is no run and has no score
+    if run.is_fit:  # marks a folder that is not a run and has no score
         facts = {"protocol": run.data.protocol.name, "clips": len(run.data.clips), "subjects": run.data.n_subjects}
         write_atomic(run.folder / FIT, json.dumps(facts, indent=1) + "\n")
         return
@@ -200,7 +200,7 @@ def _write_what_it_is(run: Run) -> None:
 
 
 def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
-    if starter := leader():  # one fold after the other: each takes all processes that torchrun or srun started
+    if starter := leader():  # one fold at a time, which uses all processes that torchrun or srun started
         with fold_display(todo, 1) as display:
             return FoldPool(1, starter, None, display).run(todo)
     ranks = ranks_of(config.trainer)
@@ -218,7 +218,7 @@ def _run(config: DictConfig, todo: Sequence[FoldPlan]) -> dict[str, Path]:
 def _gpus(config: DictConfig) -> list[str]:
     """Return the GPUs of this machine; UserError if there are fewer than the configuration needs."""
     names, devices = gpu_names(), config.trainer.devices
-    own = leader() is not None and len(names) == 1  # srun may show each process its own GPU only
+    own = leader() is not None and len(names) == 1  # srun may show each process only its own GPU
     if len(names) < devices and not own:
         raise UserError(
             f"trainer.devices is {devices} and trainer.accelerator is {config.trainer.accelerator}, but PyTorch sees "
@@ -244,8 +244,8 @@ def complete(run: Run) -> None:
 
 
 def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
-    """Pool a complete run, under a lock: parallel jobs that finish their folds at once all find the run complete."""
+    """Pool a complete run under a lock: parallel jobs that finish together would all find the run complete."""
     with FileLock(run / POOLING_LOCK, mode=0o666):
         metrics = pool_run(run, config)
-        shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are there: what is left are their locks
+        shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are finished: only their locks are left
         log_pooled(config, run, metrics, anew=trained)

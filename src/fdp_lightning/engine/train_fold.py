@@ -1,4 +1,4 @@
-"""Training of a fold and prediction of its held-out clips in one process."""
+"""Train a fold and predict its held-out clips in one process."""
 
 import logging
 import os
@@ -49,12 +49,12 @@ def train_fold(
     rank: Rank,
     on_step_time: Callable[[float], None],
 ) -> dict[str, Any]:
-    """Train on the fold's training clips, resumed from a checkpoint if there is one, and write the results.
+    """Train on the fold's training clips, resuming from a checkpoint if there is one, and write the results.
 
     Args:
         plan: plan of the fold.
         folder: folder to write into; None in all processes of a fold but the first.
-        on_epoch: called with the number of epochs done, those before an interruption included.
+        on_epoch: called with the number of epochs done, including those before an interruption.
         rank: rank of this process among those that train the fold together.
         on_step_time: called once with the seconds of a step, after a few steps.
 
@@ -98,7 +98,7 @@ def train_fold(
         "steps": trainer.global_step,
         "parameters": module.provenance["parameters"],
         "step": step,
-        # They decide the last digits of a training.
+        # These determine the last digits of a training.
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         **learnt,
@@ -109,8 +109,8 @@ def set_up(config: DictConfig, rank: Rank) -> None:
     torch.set_num_threads(config.loso.cpu_threads)
     if rank.of > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(config.loso.cpu_threads))  # else Lightning's DDP chooses threads
-    # `trainer.deterministic` would make torch fill all memory it allocates, an eighth of each step here. That guards
-    # against reading uninitialised memory, a bug that the tests which compare runs bit for bit would show.
+    # `trainer.deterministic` would make torch fill all memory it allocates, which takes an eighth of each step here. It
+    # guards against reading uninitialised memory, which the tests that compare runs bit for bit would reveal.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     cv2.setNumThreads(0)
     compute: Compute = settings(Compute, config.compute)
@@ -127,11 +127,11 @@ def _predict_and_write(
 ) -> dict[str, Any]:
     """Predict the held-out clips with the trained module and write the files of the fold.
 
-    Where nobody is held out these are the checkpoint and the curves, and nothing is returned; else facts for fold.json,
-    by which `evaluation.learning` judges the training.
+    Return facts for fold.json, by which `evaluation.learning` judges the training; if nobody is held out, write only
+    the checkpoint and the curves, and return none.
     """
-    # After the end, where an average of the weights has taken their place: a checkpoint of weights alone that
-    # Lightning writes while training holds the raw ones.
+    # Saved after training, when averaged weights have replaced the raw ones, which a weights-only checkpoint written by
+    # Lightning during training would hold.
     place: Any = trainer.strategy.broadcast(folder and folder / "checkpoints/last.ckpt")
     trainer.save_checkpoint(place, weights_only=True)  # all processes take part, the first one writes
     if data.test_set is None:
@@ -163,7 +163,7 @@ def _predict_and_write(
 
 
 def module_of(plan: FoldPlan, config: DictConfig, data: FoldDataModule) -> RecognitionModule:
-    """Build network, losses and optimizer, and fit on the training clips what is fitted."""
+    """Build network, losses and optimizer, and fit to the training clips whatever needs fitting."""
     classes = list(config.protocol.classes)
     fitted, statistics = data.fitted, data.fitted.statistics
     if config.data.normalisation == "training" and config.input.kind == "frames":
@@ -235,7 +235,7 @@ def fold_log(plan: FoldPlan, config: DictConfig) -> LogOf:
 
 
 def _new_trainer(config: DictConfig, rank: Rank, logger: Any, **parts: Any) -> L.Trainer:
-    # Without limits Lightning would set its own, of 1000 epochs; the steps are those of `StepBudget`.
+    # Without a limit Lightning would set its own, of 1000 epochs; `StepBudget` limits the steps.
     options: dict[str, Any] = {**config.trainer, "max_steps": -1, "max_epochs": Budget.of(config.trainer).epochs or -1}
     return L.Trainer(
         **trainer_options(options, rank),
@@ -250,14 +250,14 @@ def _new_trainer(config: DictConfig, rank: Rank, logger: Any, **parts: Any) -> L
 
 
 def check_trainer(config: DictConfig) -> None:
-    """Build a Trainer of the options to check them; UserError where Lightning refuses one."""
+    """Build a Trainer from the options to check them; UserError if Lightning rejects one."""
     with warnings.catch_warnings():
         quiet()
         gpu = 0 if config.trainer.accelerator in GPUS else None
         try:
             _new_trainer(config, Rank(of=ranks_of(config.trainer), device=gpu), logger=False)
         except (TypeError, ValueError, MisconfigurationException) as error:
-            raise UserError(f"Lightning refuses the options of trainer: {error}") from error
+            raise UserError(f"Lightning rejects the options of trainer: {error}") from error
 
 
 def data_of(plan: FoldPlan, config: DictConfig, seed: int) -> FoldDataModule:
@@ -289,12 +289,21 @@ def quiet() -> None:
 
 @dataclass(frozen=True)
 class EffectiveBatch:
-    """The clips of one optimizer step, as fold.json and the loggers have them.
+    """Clips of one optimizer step, as recorded in fold.json and by the loggers.
 
     `data.batch_size` counts the clips of all devices together, so that batch and learning rate do not depend on the
-    number of devices: `batch_size` and `batch_per_device` are of a batch, `effective_batch` is of a step of
-    `accumulate_grad_batches` batches. `devices` are those of each of `num_nodes` machines; `sync_batchnorm` is True
-    if batch norm takes its statistics over all of them; `lr` is the largest learning rate, scaled by `lr_scaling`.
+    number of devices.
+
+    Attributes:
+        batch_size: clips per batch.
+        batch_per_device: clips per batch and device.
+        devices: devices per machine.
+        num_nodes: machines.
+        accumulate_grad_batches: batches per step.
+        effective_batch: clips per step.
+        sync_batchnorm: True if batch norm takes its statistics over all devices.
+        lr: largest learning rate, scaled by `lr_scaling`.
+        lr_scaling: rule that scales the learning rate with the effective batch.
     """
 
     batch_size: int
@@ -313,13 +322,13 @@ class EffectiveBatch:
         if self.accumulate_grad_batches > 1:
             parts.append(f"{self.accumulate_grad_batches} batches per step, {self.effective_batch} clips")
         if devices > 1:
-            parts.append(f"batch norm {'over all' if self.sync_batchnorm else 'of each device by itself'}")
+            parts.append(f"batch norm {'over all devices' if self.sync_batchnorm else 'per device'}")
         how = "" if self.lr_scaling == "none" else f" ({self.lr_scaling} scaling)"
         return ", ".join([*parts, f"lr {self.lr:g}{how}"])
 
 
 def effective_batch(config: DictConfig, optimizer: OptimizerSettings) -> EffectiveBatch:
-    """Return the effective batch of a configuration, from settings of the optimizer that are not scaled yet."""
+    """Return the effective batch of a configuration, from optimizer settings that are not scaled yet."""
     trainer, size = config.trainer, config.data.batch_size
     accumulated = trainer.get("accumulate_grad_batches") or 1
     ranks = ranks_of(trainer)

@@ -1,4 +1,4 @@
-"""From an input video to the frames that a model sees, prepared exactly as the clips of a clip store are.
+"""From an input video to the frames that a model sees, prepared exactly like the clips of a clip store.
 
 There are two passes: the first determines the clip's length and finds the face, the second decodes only the frames that
 the sampling rule selects. Only these are held in memory, however long the video is.
@@ -30,7 +30,7 @@ class Preparation:
     sampling: Sampling
 
     def face(self, image: np.ndarray, turns: Sequence[int]) -> tuple[FaceUsed, np.ndarray] | None:
-        """Return the face on an RGB image and the transform that aligns it; None if no face is found.
+        """Return the face in an RGB image and the transform that aligns it; None if no face is found.
 
         For a method without face detection it is the whole image. `turns` are quarter turns to try, see
         `faces.find_faces`.
@@ -56,8 +56,8 @@ class Preparation:
 class FirstLook:
     """Result of the first pass over a video.
 
-    `numbers` and `seconds` are of all frames (None where the time is unknown). `face` is the first face found, with the
-    transform that aligns it. `ended` is True if the pass reached the end of the video; only then `warnings` are
+    `numbers` and `seconds` cover all frames (None where the time is unknown). `face` is the first face found, with the
+    transform that aligns it. `ended` is True if the pass reached the end of the video; only then are `warnings`
     complete. `timing` is its duration, seconds, `face_timing` the part of it spent on finding the face.
     """
 
@@ -98,7 +98,7 @@ def first_look(
 
 
 def read_clip(video: InputVideo, preparation: Preparation, look: FirstLook | None = None) -> ReadClip:
-    """Read the frames of a clip, from onset to offset, that a model sees; `look` saves another `first_look`.
+    """Read the frames of a clip, from onset to offset, that a model sees; `look` avoids a second `first_look`.
 
     UserError if the video cannot be read, shows no face, or has too few frames.
     """
@@ -106,8 +106,8 @@ def read_clip(video: InputVideo, preparation: Preparation, look: FirstLook | Non
     start = time.perf_counter()
     if look.face is None:
         raise UserError(
-            f"{video.name}: no face in any of its {len(look.numbers)} frames, upright or turned by quarters. "
-            "Expected a face seen from the front, at least 20 pixels wide, better 100"
+            f"{video.name}: no face in any of its {len(look.numbers)} frames, upright or in quarter turns. "
+            "Expected a frontal face, at least 20 pixels wide, preferably 100"
         )
     numbers, seconds = np.array(look.numbers), look.times
     positions = frame_positions(video.name, preparation.sampling, numbers, seconds)
@@ -130,7 +130,7 @@ def read_clip(video: InputVideo, preparation: Preparation, look: FirstLook | Non
 def frame_positions(name: str, sampling: Sampling, numbers: np.ndarray, seconds: np.ndarray | None) -> np.ndarray:
     """Return `positions_in_time` of a clip; UserError if it has too few frames."""
     if len(numbers) < 2:
-        raise UserError(f"{name} is a single image: an expression is a motion, of at least two frames")
+        raise UserError(f"{name} is a single image: an expression is a motion and needs at least two frames")
     positions = positions_in_time(sampling, len(numbers), seconds)
     if not len(positions):
         raise UserError(
@@ -141,11 +141,11 @@ def frame_positions(name: str, sampling: Sampling, numbers: np.ndarray, seconds:
 
 
 def positions_in_time(sampling: Sampling, length: int, seconds: np.ndarray | None) -> np.ndarray:
-    """Return the positions, as of `Sampling.positions`, in a clip whose frame rate may vary (ours).
+    """Return positions like `Sampling.positions`, but in a clip whose frame rate may vary (ours).
 
     A rule counts frames, which at a constant rate is the same as measuring time. For a variable rate it is applied to a
-    clip of the same duration at the median rate, and its positions are mapped back by their times. `seconds` are
-    ascending, one of each of at least two frames; None: constant rate.
+    clip of the same duration at the median rate, and its positions are mapped back by their times. `seconds` are the
+    ascending times of at least two frames; None: constant rate.
     """
     if seconds is None:
         return sampling.positions(length)
@@ -168,7 +168,7 @@ def _aligned(
     if not preparation.faces.per_frame:
         images = {index: preparation.align(frame.read(), look.face[1]) for index, frame in _selected(video, needed)}
         return images, *look.face
-    # Each frame by its own face; a frame without one by the face of the nearest frame (the earlier of two).
+    # Align each frame by its own face, and one without a face by that of the nearest frame (the earlier of two).
     images, found = {}, {}
     for index, frame in _selected(video, needed):
         images[index] = frame.read()
@@ -187,11 +187,11 @@ def _selected(video: InputVideo, indices: np.ndarray) -> Iterator[tuple[int, Fra
             yield index, frame
         if index >= indices[-1]:
             return
-    raise UserError(f"{video.name} has become shorter while it was read; predict it again when it is complete")
+    raise UserError(f"{video.name} became shorter while it was read; predict it again when it is complete")
 
 
 def interpolated(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return values at positions, linearly interpolated where a position is not whole."""
+    """Return values at positions, linearly interpolated where a position is not a whole number."""
     return values[positions] if positions.dtype.kind == "i" else np.interp(positions, np.arange(len(values)), values)
 
 
@@ -205,18 +205,18 @@ def _remarks(preparation: Preparation, look: FirstLook, face: FaceUsed) -> list[
     if settings.method in DETECTED and not settings.per_frame and face.frame != look.numbers[0]:
         remarks.append(f"There is no face on the first frame; the clip is aligned by frame {face.frame}.")
     if settings.method == "official_crops":
-        remarks.append("The model was trained on the owners' face crops; the whole image is taken for such a crop.")
+        remarks.append("The model was trained on the owners' face crops; the whole image is treated as such a crop.")
     if len(look.numbers) < sampling.frames:
         what = "repeated" if sampling.short == "repeat" else "blended"
-        remarks.append(f"It has {len(look.numbers)} frames and the model takes {sampling.frames}: some are {what}.")
+        remarks.append(f"It has {len(look.numbers)} frames, but the model takes {sampling.frames}: some are {what}.")
     if sampling.by_apex:
         remarks.append(
             "The model was trained on frames around the apex; here it is unknown, so they are spaced evenly."
         )
     if (times := look.times) is None and len(look.numbers) > MANY:
         remarks.append(
-            f"{len(look.numbers)} frames at an unknown rate are taken for one clip; with predict.fps=200 (for example) "
-            "an input longer than a clip is scanned."
+            f"{len(look.numbers)} frames at an unknown rate are treated as one clip; with predict.fps=200 (for "
+            "example) an input longer than a clip is scanned."
         )
     if times is not None and times[-1] - times[0] > LONGEST:
         remarks.append(
@@ -227,13 +227,13 @@ def _remarks(preparation: Preparation, look: FirstLook, face: FaceUsed) -> list[
 
 
 def turned_remark(turned: int) -> str:
-    """Return the warning for a video that is turned without its file saying so."""
+    """Return the warning for a video that is rotated without stating it in its file."""
     return (
-        f"The face is upright only after the image is turned by {turned * 90}° counter-clockwise, which the file does "
-        "not state: the clip is aligned that way. Turn the video if this is wrong."
+        f"The face is upright only after the image is rotated by {turned * 90}° counter-clockwise, which the file does "
+        "not state: the clip is aligned that way. Rotate the video if this is wrong."
     )
 
 
 LONGEST = 2.0  # duration in seconds above which a video is hardly one micro-expression: four times their limit
 
-MANY = 400  # number of frames above which it is, at the 200 frames per second of the fastest cameras in common use
+MANY = 400  # the same in frames, at the 200 frames per second of the fastest cameras in common use

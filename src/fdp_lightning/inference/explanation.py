@@ -1,4 +1,4 @@
-"""Which motion on a face a prediction is based on."""
+"""The motion of a face that a prediction is based on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,8 +36,8 @@ class Explanation:
     """Explanation of a prediction by motion: what counted for the class or action unit `label`.
 
     `heat` is the importance over the aligned face, 1 at the most important pixel, 0 where nothing counted; float32, (h,
-    w). `shares` has the share of each region of the face, hair and background as `regions.ELSEWHERE`; they sum to 1.
-    None if nothing counted, or for faces that are not aligned by landmarks.
+    w). `shares` has the share of each region of the face, with hair and background as `regions.ELSEWHERE`; they sum to
+    1. It is None if nothing counted, or for faces that are not aligned by landmarks.
     """
 
     label: str
@@ -74,7 +74,7 @@ def explained(model: Explainable, prediction: Prediction) -> Prediction:
 
 
 def displayed_image(prediction: Prediction, extra: Extra) -> np.ndarray:
-    """Return an extra of the kind 'image' as it is displayed: a map over the face enlarged, others unchanged."""
+    """Return an extra of kind 'image' as displayed: a map over the face is enlarged, others are unchanged."""
     values = prediction.extras[extra.name]
     if not extra.over_face:
         return values

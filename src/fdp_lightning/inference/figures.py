@@ -42,9 +42,9 @@ STYLE: Any = {
     "ytick.color": INK,
 }
 _MOST_FRAMES, _MOST_NOTES, _LONGEST_NAME = 12, 5, 60
-_MOST_EXTRAS = 3  # curves or images that are drawn; predict.json and the folder of the clip have all of them
+_MOST_EXTRAS = 3  # curves or images that are drawn; predict.json and the folder of the clip have all
 
-_MOST_CLASSES = 20  # classes that are drawn, the most probable ones; predict.json has all of them
+_MOST_CLASSES = 20  # classes that are drawn, the most probable ones; predict.json has all
 
 
 def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
@@ -106,7 +106,7 @@ def timeline(scan: Scan, classes: Sequence[str], model: str, synthetic: bool) ->
 
 
 def draw_heading(figure: Figure, name: str, label: str, size: int) -> None:
-    """Write name and label over a figure; a long name is shortened, so that the label is seen."""
+    """Write name and label over a figure; a long name is shortened, so that the label is visible."""
     shown = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
     figure.suptitle(f"{shown}: {label or 'no action unit'}", x=0.01, ha="left", fontsize=size, fontweight="bold")
 
@@ -188,13 +188,13 @@ _HEAT_MAP, _HEAT_SHARE = "inferno", 0.6  # colour map of the heat map, and its o
 
 
 def overlay(prediction: Prediction, model: str, synthetic: bool, heat: np.ndarray | None = None) -> bytes:
-    """Make an animated WebP of the frames that a model saw, in slow motion.
+    """Draw an animated WebP of the frames that a model saw, in slow motion.
 
     The curve is the first that the recogniser declares, or else the difference of each frame from the first. A heat map
-    over the aligned face, values in [0, 1], shape (h, w), is blended over every frame; ValueError for another one.
+    over the aligned face, values in [0, 1], shape (h, w), is blended over every frame; ValueError for any other.
     """
     if heat is not None and (heat.ndim != 2 or not (np.isfinite(heat).all() and 0 <= heat.min() <= heat.max() <= 1)):
-        raise ValueError(f"a heat map has shape {heat.shape}; expected (h, w) with values of 0 to 1")
+        raise ValueError(f"a heat map has shape {heat.shape}; expected (h, w) with values from 0 to 1")
     background, (left, upper, right, lower), markers, (top, bottom) = _background(
         prediction, model, synthetic, heat is not None
     )

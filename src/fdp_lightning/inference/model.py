@@ -50,7 +50,7 @@ class Model:
         classes: class names, in the order of the probabilities.
         preparation: steps from a video to the network's frames.
         network: network that predicts.
-        objective: objective that makes probabilities and extras of the network's output.
+        objective: objective that turns the network's output into probabilities and extras.
     """
 
     def __init__(
@@ -75,10 +75,12 @@ class Model:
             raise
         except Exception as error:  # a network may raise anything for options that do not fit together
             reason = first_line(error)
-            raise UserError(f"{source} is no model that this version of fdp_lightning can build: {reason}") from error
+            raise UserError(
+                f"{source} is not a model that this version of fdp_lightning can build: {reason}"
+            ) from error
         self.network.to(device).eval()
         self.objective.to(device)
-        # Only floating-point differences depend on it; compiling pays off for thousands of clips.
+        # Causes only floating-point differences; compiling would pay off only for thousands of clips.
         Compute(freed_memory="default").prepare(self.network)
 
     def predict(self, source: Source, name: str = "", fps: float | None = None) -> Prediction:
@@ -99,8 +101,8 @@ class Model:
     ) -> Scan:
         """Predict each window of a long video. This is not spotting: every window gets a class.
 
-        The arguments are those of `predict`, but `fps` is required for a folder of frames, and the windows. UserError
-        if the input cannot be read, has no times, is shorter than a window, or shows no face in any window.
+        The arguments are those of `predict` and the windows; a folder of frames needs `fps`. UserError if the input
+        cannot be read, has no times, is shorter than a window, or shows no face in any window.
         """
         return scan(as_input_video(source, name, fps), self, windows or ScanSettings())
 
@@ -115,7 +117,7 @@ class Model:
         return self._predict_video(video, look)
 
     def explained(self, result: Prediction | Scan) -> Prediction | Scan:
-        """Return a prediction with the motion that counted among its extras; of a scan, its strongest window."""
+        """Return a result with the motion that counted among its extras; in a scan, those of the strongest window."""
         if isinstance(result, Scan):
             return replace(result, strongest=explained(self, result.strongest))
         return explained(self, result)
@@ -135,8 +137,8 @@ class Model:
             probabilities = self.objective.labels.probabilities(output.logits).cpu().numpy()
             if not np.isfinite(probabilities).all():
                 raise UserError(
-                    f"{self.facts['name']} gives probabilities that are no numbers: its training has diverged. Train "
-                    "it again, for example with a smaller model.optimizer.lr"
+                    f"{self.facts['name']} returns probabilities that are not numbers: its training has diverged. "
+                    "Train it again, for example with a smaller model.optimizer.lr"
                 )
             motion = (frames - frames[:, :1]).abs().mean(dim=(2, 3, 4)).amax(dim=1).cpu().numpy()
             recorded = self.objective.record(output, Clips(network_input, target))
@@ -157,7 +159,7 @@ class Model:
     def network_input(self, clips: Sequence[ReadClip], still: bool = False) -> Tensor:
         """Return the network's input: frames with values in [0, 1], (b, t, c, h, w), or maps of their motion.
 
-        With `still`, of the same clips without motion: all frames equal to the first, or maps of no motion.
+        With `still`, return that of the same clips without motion: all frames equal to the first, or maps of no motion.
         """
         if (settings := self._maps) is None:
             frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
@@ -180,9 +182,9 @@ def load_model(path: Path | str = "synthetic", device: str = "cpu", own: Sequenc
 
     Args:
         path: model folder (of `task=fit` or `task=export`), finished fold or its checkpoint; 'synthetic' is the
-            model included in this package, which was trained on synthetic faces and knows nothing of real ones.
+            bundled model, which was trained on synthetic faces and knows nothing of real ones.
         device: 'cpu' or 'cuda'.
-        own: networks and objectives of your own that the model may consist of: `load_model(fold, own=[my.Net])`.
+        own: your own network and objective classes that the model may use: `load_model(fold, own=[my.Net])`.
 
     Raises:
         UserError: there is no model, or it is damaged, edited, or of another version.

@@ -13,8 +13,8 @@ from fdp_lightning.extras import Extra
 class FaceUsed:
     """The face that a clip is aligned by.
 
-    `box` is left, top, right, bottom, in pixels of the displayed image; `confidence` MTCNN's, None if no face was
-    detected and the box is the whole image. It is the largest of `count` faces on the frame of number `frame`; `turned`
+    `box` is left, top, right, bottom, in pixels of the displayed image. `confidence` is MTCNN's, or None if no face was
+    detected and the box is the whole image. The face is the largest of `count` in frame number `frame`; `turned`
     counter-clockwise quarter turns make the image upright.
     """
 
@@ -31,14 +31,13 @@ class ReadClip:
 
     Attributes:
         frames: aligned frames before the network's normalisation, uint8, shape (t, h, w) or (t, h, w, 3).
-        frame_numbers: numbers of the frames used, shape (t,): counted from 0 in a video, in a folder those of its
-            files; between two numbers for a blend of two frames.
+        frame_numbers: numbers of the frames used, shape (t,): counted from 0 in a video, those of the files in a
+            folder; between two numbers for a blend of two frames.
         seconds: times of these frames since the first of the video, shape (t,); None if the frame rate is unknown.
         face: face that the clip is aligned by.
         transform: affine transform from image pixels to aligned pixels, shape (2, 3).
         length: number of frames of the clip.
-        timing: durations of reading the video and finding the face, of a prediction also of running the network, in
-            seconds.
+        timing: seconds spent on reading the video, finding the face and, for a prediction, running the network.
         warnings: sentences on what makes a prediction less reliable.
     """
 
@@ -60,7 +59,7 @@ class Prediction(ReadClip):
         name: name of the clip.
         label: predicted class; for action units those above 0.5, joined by '+', '' for none.
         probabilities: class → probability; for action units each independent of the others.
-        motion: difference of the most different frame from the first, mean absolute difference of values in [0, 1].
+        motion: mean absolute difference, of values in [0, 1], between the first frame and the most different one.
         extras: further outputs of the recogniser by name, described by `declared`.
         declared: kind and title of each extra, in order.
     """

@@ -27,13 +27,13 @@ TABLE = "predictions.csv"
 
 @contextmanager
 def result_folder(output: Path, source: str, model: Mapping[str, Any]) -> Iterator[Path]:
-    """Give a folder for results, which replaces `output` if all goes well and is removed otherwise.
+    """Yield a folder for results, which replaces `output` if the block succeeds and is removed otherwise.
 
-    `output` is new or empty, or has results of the same model for the same input, named as in `RESULT`, which are
-    replaced; else UserError.
+    `output` must be new or empty, or contain results of the same model for the same input (both named in its `RESULT`),
+    which are replaced; otherwise UserError.
     """
     _require_replaceable(output, source, model)
-    place = output.resolve()  # behind a link, which stays
+    place = output.resolve()  # the target of a link, which is kept
     missing = [parent for parent in place.parents if not parent.exists()]
     try:
         with atomic_folder(place, lambda _: False) as folder:
@@ -52,7 +52,7 @@ def _require_replaceable(output: Path, source: str, model: Mapping[str, Any]) ->
     """Raise UserError if a folder contains anything but results of this model for this input."""
     if not (output / RESULT).is_file():
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise UserError(f"{output} exists and holds no results of task=predict. Choose another predict.output")
+            raise UserError(f"{output} exists but holds no results of task=predict. Choose another predict.output")
         return
     try:
         facts = json.loads((output / RESULT).read_text(encoding="utf-8"))
@@ -79,7 +79,7 @@ def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None
 
 
 def write_scan(folder: Path, scan: Scan, model: Model) -> None:
-    """Write the timeline of a scan as table and figure, and the images of the window with most motion."""
+    """Write the timeline of a scan as table and figure, and the images of the window with the most motion."""
     write_atomic(folder / "timeline.csv", _timeline_table(scan.windows, model.classes))
     figure = timeline(scan, model.classes, model.facts["name"], model.facts["synthetic"])
     write_atomic(folder / "timeline.png", figure)
@@ -87,7 +87,7 @@ def write_scan(folder: Path, scan: Scan, model: Model) -> None:
 
 
 def predictions_table(facts: Mapping[str, Any]) -> str:
-    """Return predictions.csv from the content of predict.json; for a scan, the window with most motion."""
+    """Return predictions.csv from the content of predict.json; for a scan, the window with the most motion."""
     classes = facts["model"]["classes"]
     columns = ["frames", "start_s", "end_s", "motion", "face_confidence", "warnings", "error"]
     rows = [["clip", "kind", "class", *(f"prob_{name}" for name in classes), *columns]]

@@ -1,4 +1,4 @@
-"""A long video, scanned with a sliding window of the length of a micro-expression.
+"""A long video, scanned with a sliding window as long as a micro-expression.
 
 Every window gets a class, whether or not it shows an expression; `motion` measures how much moved. Each window is
 aligned by the face on its first frame. Frames are decoded once and aligned by every window that contains them; memory
@@ -22,7 +22,7 @@ from fdp_lightning.inference.prediction import FaceUsed, Prediction
 
 NOTICE = "A scan, not a spotting result: every window gets a class, whether or not it shows an expression."
 
-_BATCH = 32  # number of windows that go through the network at once
+_BATCH = 32  # number of windows per forward pass of the network
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ScanSettings:
     """The windows of a scan, in seconds; UserError for a value out of range.
 
     A micro-expression lasts half a second at most (Yan et al., "How fast are the leaked facial expressions", Journal of
-    Nonverbal Behavior 2013). Up to `longest_clip` `Model.look` takes a video for one clip.
+    Nonverbal Behavior 2013). `Model.look` treats a video of up to `longest_clip` as one clip.
     """
 
     window: float = 0.5
@@ -49,7 +49,7 @@ class ScanSettings:
 class Window:
     """One window of a scan: times since the first frame of the video, seconds, and numbers of its first and last frame.
 
-    The others are as in `Prediction`, or None if its first frame shows no face.
+    The other fields are as in `Prediction`, or None if its first frame shows no face.
     """
 
     start: float
@@ -64,7 +64,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Scan:
-    """Predictions of a long video: its windows in order of time, and the prediction of that with most motion.
+    """Predictions of a long video: its windows in order of time, and the prediction of the one with the most motion.
 
     `seconds` is the time of the last frame; `length` counts frames; `timing` is as in `Prediction`.
     """
@@ -124,7 +124,7 @@ def scan(video: InputVideo, model: Predictor, settings: ScanSettings) -> Scan:
     if not done:
         raise UserError(
             f"{video.name} lasts {reader.seconds:.2f} s, less than one window of {settings.window} s; "
-            "predict.mode=clip takes it for one clip"
+            "predict.mode=clip treats it as one clip"
         )
     if strongest is None:
         raise UserError(f"{video.name}: no face on the first frame of any of its {len(done)} windows")
@@ -175,7 +175,7 @@ class _Reader:
             if frame.seconds is None:
                 raise UserError(
                     f"{self._video.name}: a scan needs the time of each frame, which a folder of frames does not "
-                    "contain. Give predict.fps=200 (for example); predict.mode=clip takes all frames for one clip"
+                    "contain. Set predict.fps=200 (for example); predict.mode=clip treats all frames as one clip"
                 )
             now, self.seconds, self.frames = frame.seconds, frame.seconds, self.frames + 1
             while open_ and now >= open_[0].start + settings.window - _ROUNDING:

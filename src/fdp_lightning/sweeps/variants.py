@@ -26,8 +26,8 @@ _SAME_VARIANT = re.compile(r"^(seed|fold|hydra)([./].*)?$")
 class VariantRun:
     """One run of a sweep.
 
-    Jobs that differ only in seed or fold share a `variant`, the row of the table; `point` are the overrides that
-    distinguish it from the others of its variant: `seed=1`.
+    Jobs that differ only in seed or fold share a `variant`, the row of the table; `point` holds the overrides that
+    distinguish a job from the others of its variant, such as `seed=1`.
     """
 
     variant: str
@@ -36,9 +36,9 @@ class VariantRun:
 
 
 def variant_runs(given: Sequence[Override], variants: Mapping[str, list[str]]) -> list[VariantRun]:
-    """Return every variant of a study, by name its overrides, at every point of the grid of values that are given.
+    """Return every variant of a study (name → overrides) at every point of the grid of given values.
 
-    Without a study the swept values alone define the variants.
+    Without a study, only the swept values define the variants.
     """
     varying = {override.get_key_element() for override in given if override.is_sweep_override()}
     jobs = []
@@ -53,7 +53,7 @@ def variant_runs(given: Sequence[Override], variants: Mapping[str, list[str]]) -
 
 
 def sweep_folder(config: DictConfig, given: Sequence[Override]) -> Path:
-    """Return the folder of a sweep's table; like a run folder, it depends on the command alone."""
+    """Return the folder of a sweep's table; like a run folder, it depends only on the command."""
     choices = config.hydra.runtime.choices
     experiment = experiment_name(config, choices)
     name = variant_name([override.input_line or "" for override in given])
@@ -61,9 +61,9 @@ def sweep_folder(config: DictConfig, given: Sequence[Override]) -> Path:
 
 
 def _grid(given: Sequence[Override]) -> list[tuple[str, ...]]:
-    """Return every combination of the given values, in the order of Hydra's basic sweeper (the last key is fastest).
+    """Return every combination of the given values, in the order of Hydra's basic sweeper (last key fastest).
 
-    The last value of a repeated key counts. A sweep without a list of values, such as interval(0, 1), is a
+    The last value of a repeated key counts. A sweep without discrete values, such as interval(0, 1), raises
     HydraException.
     """
     of_keys: dict[str, list[str]] = {}
@@ -74,21 +74,23 @@ def _grid(given: Sequence[Override]) -> list[tuple[str, ...]]:
         elif override.is_discrete_sweep():
             of_keys[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
-            raise HydraException(f"{override.input_line}: a sweep goes through values; expected {key}=a,b or range(…)")
+            raise HydraException(
+                f"{override.input_line}: a sweep needs discrete values; expected {key}=a,b or range(…)"
+            )
     return list(product(*of_keys.values()))
 
 
 class SweepError(Exception):
-    """Jobs of a sweep failed; the others' results are kept."""
+    """Raised when jobs of a sweep failed; the results of the others are kept."""
 
 
 def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[JobReturn | Exception]) -> None:
-    """Print the table over the runs of a sweep, write it to the folder, then raise the errors of failed jobs.
+    """Print the table of a sweep's runs, write it to the folder, then raise the errors of failed jobs.
 
-    `returns` has of each job what the launcher returned, whose value is the run folder, or its exception. Mistakes of
-    the user alone are a UserError, others a SweepError raised from the first such exception.
+    `returns` has, for each job, what the launcher returned, whose value is the run folder, or its exception. If all
+    errors are the user's mistakes, UserError; otherwise SweepError, raised from the first other exception.
     """
-    for stale in folder.glob("variants.*"):  # of an earlier sweep; they must not remain if every job fails
+    for stale in folder.glob("variants.*"):  # from an earlier sweep; they must not remain if every job fails
         stale.unlink()
     errors = {i: error for i, each in enumerate(returns) if (error := _error(each)) is not None}
     folders = [None if i in errors else outcome(each) for i, each in enumerate(returns)]  # type: ignore[arg-type]
@@ -111,9 +113,9 @@ def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[Job
 def write_table(
     folder: Path, jobs: Sequence[VariantRun], runs: Sequence[Path | None], failed: Mapping[int, str]
 ) -> list[Table]:
-    """Print the table of a sweep and write variants.html, .csv, .md and .tex; runs without pooled scores are missing.
+    """Print the table of a sweep and write variants.html, .csv, .md and .tex, which also list missing runs.
 
-    `runs` has the run folder of each job, None if it failed; `failed` by the number of a job why it did.
+    `runs` has the run folder of each job, None if it failed; `failed` maps the number of a failed job to the reason.
     """
     missing: dict[str, list[str]] = {job.variant: [] for job in jobs}
     found: dict[str, dict[Path, Run]] = {job.variant: {} for job in jobs}

@@ -16,18 +16,18 @@ from fdp_lightning.errors import DiskError, UserError, disk_trouble
 
 log = logging.getLogger("fdp_lightning")
 
-TORCH_FIRST = ("predict", "export", "demo", "tune")  # tasks that load PyTorch before they say anything
+TORCH_FIRST = ("predict", "export", "demo", "tune")  # tasks that load PyTorch before they print anything
 
 
 def run_task(config: DictConfig) -> str | None:
-    """Run `config.task`, importing only this task, so that a typing mistake does not wait for torch.
+    """Run `config.task`, importing only this task, so that a typing mistake is reported before torch is imported.
 
-    Returns the run folder of a task that trains, from which a sweep makes its table; else None.
+    Returns the run folder of a task that trains, from which a sweep builds its table; otherwise None.
     """
     check_config(config)
     apply_debug_last(config, HydraConfig.get().runtime.choices.get("debug"))
     module, function = TASKS[config.task].split(".")
-    if config.task in TORCH_FIRST and "torch" not in sys.modules:  # it takes seconds, the first time a minute
+    if config.task in TORCH_FIRST and "torch" not in sys.modules:  # takes seconds, the first time a minute
         log.info("task=%s: loading PyTorch", config.task)
     task = getattr(import_module(f"fdp_lightning.tasks.{module}"), function)
     interrupts.tidy_up_first()
@@ -35,7 +35,7 @@ def run_task(config: DictConfig) -> str | None:
         run = task(config)
     except UserError:
         raise
-    except Exception as error:  # here and not for the whole command: one job of a sweep may have met a full disk
+    except Exception as error:  # per task, not per command: a single job of a sweep may have met a full disk
         if (message := disk_trouble(error)) is None:
             raise
         raise DiskError(f"task={config.task}: {message}") from error
@@ -48,8 +48,8 @@ def check_config(config: DictConfig) -> None:
     runs = config.runs  # has no type in the schema, because one task takes a list
     if OmegaConf.is_list(runs) and config.task != "compare":
         raise UserError(
-            f"runs={list(runs)}: task={config.task} expects one folder above all run folders (runs=runs). A list is "
-            "for task=compare."
+            f"runs={list(runs)}: task={config.task} expects one folder that contains all run folders (runs=runs). "
+            "Only task=compare takes a list."
         )
     if not runs or OmegaConf.is_dict(runs):
         raise UserError("runs: expected a folder (runs=runs), or a list of them for task=compare (runs=[a,b])")

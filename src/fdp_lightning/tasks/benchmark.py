@@ -21,13 +21,13 @@ _HEADINGS = ("row", "what", "measured", "wanted", "")
 
 
 class RowsFailedError(Exception):
-    """Benchmarks that crashed; the others have been measured."""
+    """Raised when benchmarks crashed; the others have been measured."""
 
 
 def benchmark(config: DictConfig) -> None:
     """Measure the chosen benchmarks, one after the other.
 
-    UserError if there is none of a given name; RowsFailedError names those that crashed, and their logs.
+    UserError for an unknown name; RowsFailedError names the benchmarks that crashed, and their logs.
     """
     known = {path.stem: path for path in sorted(BENCHMARKS.glob("[!_]*.py"))}
     rows = list(known) if config.benchmark.rows is None else list(config.benchmark.rows)

@@ -1,4 +1,4 @@
-"""`task=check_data`: completeness of a copy, the clips of each protocol, and the problems of the annotation."""
+"""`task=check_data`: completeness of a copy, clips of each protocol, and problems of the annotation."""
 
 import json
 import time
@@ -48,7 +48,7 @@ def check_data(config: DictConfig) -> None:
     releases = Releases(dataset)
     others = {name: other for name, other in _protocols_of(config.data.name).items() if name != protocol.name}
     unpublished = protocol.expected and not protocol.published
-    if unpublished:  # labels of another release were asked for: the protocols of the same release follow
+    if unpublished:  # labels of another release were requested: other protocols with the usual ones use them too
         usual = protocol.expected.get("labels")
         others = {
             name: replace(other, labels=protocol.labels) if other.labels == usual else other
@@ -58,7 +58,7 @@ def check_data(config: DictConfig) -> None:
     instead = [name for name, table in counted.items() if "not_in_this_copy" not in table]
     clips = None
     try:
-        clips = releases.table(protocol)  # raises for a mistake in the copy's own labels
+        clips = releases.table(protocol)  # raises if the copy's own labels are invalid
         chosen = _counted(protocol, correct(clips, config.corrections))
     except MissingTableError as error:
         if not instead:
@@ -72,7 +72,7 @@ def check_data(config: DictConfig) -> None:
     for member in (parts := members(dataset)):
         # A single dataset may name the sets that its clips come from.
         own = [] if clips is None else [clips if len(parts) == 1 else clips[clips["dataset"] == member.table_name]]
-        # A clip in another release of the labels is not a folder without a label, and its errors matter too.
+        # A clip that only another release labels is not an unlabelled folder, and its errors matter too.
         every = [*own, *releases.every_release(member, others.values())]
         problems += [problem for table in every for problem in annotation_remarks(table)]
         corrected = pd.concat([correct(table, config.corrections) for table in every]).drop_duplicates(KEY)
@@ -118,8 +118,8 @@ def check_data(config: DictConfig) -> None:
     print(f"All problems by clip: {output}")
     if unpublished:
         print(
-            f"The counts of {protocol.name} are published for other labels than these (protocol.labels="
-            f"{protocol.labels}): the table shows what this copy holds, and nobody knows whether it is whole."
+            f"The published counts of {protocol.name} are for labels other than these (protocol.labels="
+            f"{protocol.labels}): the table shows what this copy contains; whether it is complete is unknown."
         )
     if clips is None:
         raise UserError(f"{copy} is not as published: {differences[0]}")
@@ -148,7 +148,7 @@ def _check_folders(
     shown = pictures(clips, listings)
     found = [*folder_problems(member, clips, listings), *size_problems(shown, cpu_count())]
     if deep:
-        # Decoding repeats these checks of the listing and the headers, and says more.
+        # Decoding repeats these checks of the listing and the headers, and reports more.
         found = [problem for problem in found if problem.kind not in ("unreadable_frame", "small_file")]
         with meter(f"Decoding {member.table_name}", "images") as progress:
             found += decode_problems(shown, cpu_count(), progress)
@@ -163,7 +163,7 @@ def _protocols_of(dataset: str) -> dict[str, Protocol]:
 
 
 def _count_other(protocol: Protocol, releases: Releases, corrections: str) -> dict[str, Any]:
-    """Return the counts of a protocol that was not asked for; its labels may not be in this copy."""
+    """Return the counts of a protocol other than the chosen one; its labels may not be in this copy."""
     try:
         clips = correct(releases.table(protocol), corrections)
     except UserError as error:

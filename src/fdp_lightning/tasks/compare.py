@@ -1,4 +1,4 @@
-"""`task=compare runs=[a,b,…]`: runs beside published numbers, with paired tests, in four formats."""
+"""`task=compare runs=[a,b,…]`: runs next to published numbers, with paired tests, in four formats."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,10 +39,11 @@ def compare_runs(config: DictConfig) -> list[Table]:
 def read_variants(places: Iterable[Path]) -> tuple[list[Variant], dict[str, str]]:
     """Read the runs in some folders.
 
-    Each of `places` is a run folder, a row of its own; or a folder above run folders, in which the seeds of a variant
-    (`<variant>/seed-*`) make one row. The variants come in the order of their folders, without duplicates, named by the
-    end of their paths; beside them the run folders that were left out, each with the reason. UserError if a folder does
-    not exist, is an unfinished run or contains none; a run is damaged; or two runs of a variant have the same seed.
+    Each of `places` is a run folder, which becomes one row, or a folder that contains run folders, in which the seeds
+    of a variant (`<variant>/seed-*`) form one row. Returns the variants in the order of their folders, without
+    duplicates, named by the end of their paths, and the run folders left out, each with the reason. UserError if a
+    folder does not exist, contains no run or is an unfinished one, a run is damaged, or two runs of a variant have the
+    same seed.
     """
     groups: dict[tuple[Path, ...], tuple[Path, ...]] = {}
     left_out: dict[str, str] = {}
@@ -59,7 +60,7 @@ def read_variants(places: Iterable[Path]) -> tuple[list[Variant], dict[str, str]
         seeds = [run.seed for run in runs]
         if doubled := [str(run.folder) for run in runs if seeds.count(run.seed) > 1]:
             raise UserError(
-                f"{', '.join(doubled)}: predictions of the same seed, so they are not two seeds of one variant. "
+                f"{', '.join(doubled)}: these have the same seed, so they are not two seeds of one variant. "
                 "Remove the copy, or name each run folder: runs=[a,b]"
             )
         variants.append(Variant(name, runs))
@@ -69,14 +70,14 @@ def read_variants(places: Iterable[Path]) -> tuple[list[Variant], dict[str, str]
 def _groups(place: Path, left_out: dict[str, str]) -> list[tuple[Path, ...]]:
     """Return the run folders in a folder, grouped by variant; adds those left out, and why, to `left_out`."""
     if not place.is_dir():
-        raise UserError(f"{place}: expected a folder with runs, or a run folder; it does not exist. See runs=[a,b,…]")
+        raise UserError(f"{place}: expected a run folder or a folder of runs; it does not exist. See runs=[a,b,…]")
     found = list(find_runs(place))
     if found == [place]:
         return [(place,)]  # reading it reports what an unfinished run lacks
     waiting = {str(folder): "no pooled scores yet" for folder in found if not is_finished(folder)}
     # A run with debug=smoke is left out here; it is compared if its own folder is given.
     waiting |= {
-        str(folder): "a trial (debug=…)"
+        str(folder): "a debug run (debug=…)"
         for folder in found
         if any(part.startswith("debug-") for part in folder.relative_to(place).parts)
     }

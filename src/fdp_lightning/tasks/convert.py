@@ -47,12 +47,12 @@ def convert(config: DictConfig) -> None:
 def _require_loadable(state: dict[str, Tensor], source: Path) -> None:
     last = state.get("mer_head.classify.weight")
     if last is None:
-        raise UserError(f"{source} is no checkpoint of model=fdp_released: mer_head.classify.weight is missing")
+        raise UserError(f"{source} is not a checkpoint of model=fdp_released: mer_head.classify.weight is missing")
     model = build_model(configuration("model=fdp_released"), classes=len(last))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"{source} is no checkpoint of model=fdp_released: {error}") from error
+        raise UserError(f"{source} is not a checkpoint of model=fdp_released: {error}") from error
 
 
 def _bytes(state: dict[str, Tensor], target: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""`task=demo`: a web page, reachable from this machine only, that shows a model's predictions of one's own video."""
+"""`task=demo`: a web page, reachable only from this machine, that shows a model's predictions for your own videos."""
 
 import socket
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ _SHUTDOWN_S = 2  # time that a running prediction has to end after Ctrl-C, secon
 
 
 def demo(config: DictConfig) -> None:
-    """Serve the page until Ctrl-C; UserError without the extra, the port or the model."""
+    """Serve the page until Ctrl-C; UserError if the extra, the port or the model is not available."""
     if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
         raise UserError(
             f"task=demo needs {' and '.join(missing)}, part of the extra `demo`: pip install 'fdp-lightning[demo]'"
         )
-    with listening(config.demo.port) as place:  # before loading the model: it fails at once
+    with listening(config.demo.port) as place:  # before loading the model, which takes longer
         from fdp_lightning.inference.demo.app import demo_app
         from fdp_lightning.inference.model import load_model
 
@@ -60,7 +60,7 @@ def serve(app: "Starlette", place: socket.socket, name: str) -> None:
 
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
-    """Give a socket that only this machine can reach; port 0 is any free one, UserError for one that is in use."""
+    """Yield a socket that only this machine can reach; port 0 is any free one. UserError for a port in use."""
     with socket.socket() as place:
         # Without this option the port stays in use for a minute after a demo has ended.
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

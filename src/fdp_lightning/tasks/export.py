@@ -11,7 +11,9 @@ def export(config: DictConfig) -> None:
     """Write `export.output` from `export.checkpoint`; UserError if one of them is invalid."""
     options = config.export
     if options.checkpoint is None:
-        raise UserError("export.checkpoint is missing: runs/<experiment>/<variant>/seed-<s>/folds/<fold>, or a model")
+        raise UserError(
+            "export.checkpoint is missing; expected runs/<experiment>/<variant>/seed-<s>/folds/<fold>, or a model"
+        )
     from fdp_lightning.inference.model import Model
     from fdp_lightning.inference.packaging.model_file import write_model
     from fdp_lightning.inference.packaging.sources import beside, read_source

@@ -1,4 +1,4 @@
-"""`task=fit`: one model trained on all subjects, for other videos. Its score is that of the folds of `task=loso`."""
+"""`task=fit`: one model, trained on all subjects, for new videos. Its score is that of the folds of `task=loso`."""
 
 import logging
 import shutil
@@ -15,13 +15,13 @@ from fdp_lightning.tracking.loggers import is_wandb
 
 log = logging.getLogger("fdp_lightning")
 
-PLACE = "fit"  # subfolder of the run folder with this training, apart from the folds that are pooled
+PLACE = "fit"  # subfolder of the run folder for this training, separate from the pooled folds
 
-MODEL = "model"  # subfolder of the run folder with the model file
+MODEL = "model"  # subfolder of the run folder for the model file
 
 
 def fit(config: DictConfig) -> None:
-    """Train on all clips of the protocol, with no subject held out, unless this is done already; write the model.
+    """Train on all clips of the protocol, with no subject held out, unless already done; write the model.
 
     The settings are those of the folds of the same command, without inner validation subjects. UserError if the model
     could not predict a single clip, or the labels are shuffled; FoldsFailedError names the log of a training that
@@ -58,7 +58,7 @@ def fit(config: DictConfig) -> None:
 def _check(config: DictConfig) -> None:
     if config.data.normalisation == "each_set":
         raise UserError(
-            "data.normalisation=each_set normalises each set of clips by itself, so no single clip can be predicted. "
+            "data.normalisation=each_set normalises each set of clips separately, so no single clip can be predicted. "
             "task=fit expects data.normalisation=training"
         )
     if config.protocol.shuffled is not None:

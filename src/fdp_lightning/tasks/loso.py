@@ -25,7 +25,7 @@ def loso(config: DictConfig) -> Path:
 def fold(config: DictConfig) -> Path:
     """Run one fold, unless it is finished, and return the run folder; the fold that completes the run pools it.
 
-    A sweep over `fold` therefore leaves the same files as `task=loso`, in any order. FoldsFailedError as there.
+    A sweep over `fold` therefore leaves the same files as `task=loso`, in any order. FoldsFailedError as in `loso`.
     """
     run = open_run(config)
     name = choose_fold([plan.fold for plan in run.plans], config.fold).name

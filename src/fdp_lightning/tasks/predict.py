@@ -1,4 +1,4 @@
-"""`task=predict`: predictions of a trained model for one's own videos."""
+"""`task=predict`: predictions of a trained model for your own videos."""
 
 import hashlib
 import json
@@ -17,18 +17,20 @@ from fdp_lightning.runs.environment import environment
 
 log = logging.getLogger("fdp_lightning")
 
-EXAMPLE = "synthetic"  # input that is drawn on the spot; a folder with this name is given as ./synthetic
+EXAMPLE = "synthetic"  # input that is drawn on the fly; write ./synthetic for a folder of this name
 
 
 def predict(config: DictConfig) -> None:
     """Predict every clip of `predict.input`, write predict.json, predictions.csv and images, and print a table.
 
-    UserError for model or input; if only some clips cannot be predicted, the others are written first.
+    UserError for an invalid model or input; if only some clips cannot be predicted, the others are written first.
     """
     options = config.predict
     if options.input is None:
-        raise UserError("predict.input is missing: a video file, a folder of frames, a folder of such, or 'synthetic'")
-    # Imports torch and FFmpeg, so not before the options are known to be valid.
+        raise UserError(
+            "predict.input is missing; expected a video file, a folder of frames, a folder of these, or 'synthetic'"
+        )
+    # These import torch and FFmpeg, so the options are checked first.
     from fdp_lightning.data.input_video.source import input_videos
     from fdp_lightning.inference.example import draw_example
     from fdp_lightning.inference.figures import FALLIBLE, SYNTHETIC
@@ -109,7 +111,7 @@ def _list(failed: list[dict[str, str]]) -> str:
 
 
 def show_results(results: list[dict[str, Any]], model: str) -> None:
-    """Print a table with a row per clip; for a scan the window with most motion."""
+    """Print a table with one row per clip; for a scan, the window with the most motion."""
     table = Table(title=model, title_justify="left", box=None, pad_edge=False)
     for column in ("clip", "class", "probability", "face on frame", "warnings"):
         table.add_column(column)

@@ -1,4 +1,4 @@
-"""`task=prepare`: the clip store of a dataset, a line per problem, prepare.json and a contact sheet for inspection."""
+"""`task=prepare`: a dataset's clip store, one line per problem, prepare.json and a contact sheet for inspection."""
 
 import json
 import logging

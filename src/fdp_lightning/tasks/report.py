@@ -19,7 +19,7 @@ def report(config: DictConfig) -> None:
         raise UserError("task=report needs the run folder: run=runs/<experiment>/<variant>/seed-<s>")
     run = Path(config.run)
     if not (run / EXPECTED).is_file():
-        raise UserError(f"{run} is no run folder (no {EXPECTED} in it). Runs lie under {config.runs}/")
+        raise UserError(f"{run} is not a run folder (it has no {EXPECTED}). Runs are in {config.runs}/")
     require_plain_run(run)
     of_run = config_of(run, config)
     check_loggers(of_run, tags_of_run(run))
@@ -35,7 +35,7 @@ def config_of(run: Path, config: DictConfig) -> DictConfig:
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     if any(override.startswith("report.headline=") for override in overrides):
         of_run.report.headline = config.report.headline
-    # Taken from this command: that a run was logged somewhere before does not allow to send it, or faces, there now.
+    # Taken from this command: earlier logging of a run is no permission to send it, or faces, somewhere now.
     of_run.report.upload_faces = config.report.upload_faces
     of_run.logger = config.logger
     return of_run

@@ -1,8 +1,8 @@
 """`task=tune`: a hyper-parameter search that never sees a score of the subjects under test.
 
 Each trial is an ordinary leave-one-subject-out run with inner validation subjects in every fold
-(`selection.inner_subjects`), in the run folder of the same command with the trial's overrides. A search has no other
-state than these runs: started again, it proposes the same points, finds their finished folds, and continues.
+(`selection.inner_subjects`), in the run folder of the same command with the trial's overrides. A search has no state
+other than these runs: if started again, it proposes the same points, finds their finished folds, and continues.
 
 The performance of the search is estimated by the nested score (evaluation/search.py).
 """
@@ -49,8 +49,8 @@ from fdp_lightning.tasks import check_config
 log = logging.getLogger("fdp_lightning")
 
 PROCEDURE = (
-    "nested score of a search over {n} trials: the folds are of different trials, each of the trial with the best "
-    "{objective} on the inner validation subjects of this fold"
+    "nested score of a search over {n} trials: each fold comes from the trial with the best {objective} on its inner "
+    "validation subjects"
 )
 SEEN = (
     "tune.sampler=tpe proposed trials by the inner scores of all folds, and a subject under test in one fold may be an "
@@ -59,13 +59,13 @@ SEEN = (
 
 
 class SearchFailedError(Exception):
-    """A search without a score, because its trials failed."""
+    """Raised when a search has no score because its trials failed."""
 
 
 def tune(config: DictConfig) -> Path:
-    """Run the unfinished trials, then choose, pool and print; return the search's folder, also that of its score.
+    """Run the unfinished trials, then choose, pool and print; return the folder of the search and its score.
 
-    Impossible options are a UserError before any training; SearchFailedError means that no trial finished some fold.
+    Impossible options raise UserError before any training; SearchFailedError means that no trial finished.
     """
     start = time.monotonic()
     score, space = _checked(config)
@@ -73,7 +73,7 @@ def tune(config: DictConfig) -> Path:
     folder = _folder(config, overrides)
     base = open_run(config, folder)
     config = base.config
-    remove_pooled(folder)  # it may be of fewer trials
+    remove_pooled(folder)  # the old score may be that of fewer trials
     for stale in (BEST, NESTED):
         (folder / stale).unlink(missing_ok=True)
     write_atomic(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))

@@ -1,8 +1,8 @@
 """The server of `task=demo`: the page, example videos, one prediction at a time, and protection against other pages.
 
-A browser lets any page of the web send requests to this machine. Three checks keep them out: the Host must be this
-machine's own name, so that no other name can be made to point here (DNS rebinding); what is posted must come from the
-demo's page, by its Origin; and headers forbid other pages to embed an answer.
+A browser lets any web page send requests to this machine. Three checks keep them out: the Host must be a name of this
+machine itself, so that no other name can be made to point here (DNS rebinding); the Origin of posts must be the demo's
+own page; and headers forbid other pages to embed a response.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ def demo_app(
     most_bytes: int = MOST_BYTES,
     most_seconds: float = MOST_SECONDS,
 ) -> Starlette:
-    """Make the demo of a model; `example` makes the example video of an emotion, by default a synthetic clip."""
+    """Build the demo of a model; `example` returns the example video of an emotion, by default a synthetic clip."""
     page, policy = page_of(model.facts, most_bytes)
     queue = _Queue()
     example = cache(example or _drawn)
@@ -90,7 +90,7 @@ def demo_app(
                 async with queue.turn:
                     return JSONResponse(await _answered(request, model, video, most_seconds))
         except _RefusedError as refused:
-            # The rest of a video that is too large is not read, so the connection cannot be used again.
+            # The rest of a video that is too large is not read, so the connection cannot be reused.
             return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"})
         except UserError as error:
             return JSONResponse({"error": str(error)}, 422)
@@ -98,7 +98,7 @@ def demo_app(
             return Response(status_code=499)  # the client is gone
         except Exception:
             log.exception("the demo could not predict")
-            message = "The demo failed, and not because of your video. See its terminal for the reason."
+            message = "The demo failed, but not because of your video. See its terminal for the reason."
             return JSONResponse({"error": message}, 500)
 
     return Starlette(
@@ -113,7 +113,7 @@ def demo_app(
 
 
 class _Queue:
-    """A short queue that runs one prediction at a time, that of the `turn`: two at once would make both slower."""
+    """A short queue; the holder of `turn` predicts, one at a time, because two would slow each other down."""
 
     def __init__(self) -> None:
         self.turn, self._inside = asyncio.Lock(), 0
@@ -122,7 +122,7 @@ class _Queue:
     def place(self) -> Iterator[None]:
         """Occupy one place of the queue, or refuse the request before anything is read."""
         if self._inside > _MOST_WAITING:
-            raise _RefusedError(503, f"{self._inside - 1} videos are waiting already. Try again later.")
+            raise _RefusedError(503, f"{self._inside - 1} videos are already waiting. Try again later.")
         self._inside += 1
         try:
             yield
@@ -131,7 +131,7 @@ class _Queue:
 
 
 async def _answered(request: Request, model: "Model", video: BytesIO, most_seconds: float) -> dict[str, Any]:
-    """Predict a video, as long as the client is connected and the time limit is not reached."""
+    """Predict a video; stop if the client disconnects or the time limit is reached."""
     if await request.is_disconnected():  # while it waited for its turn
         raise ClientDisconnect
     name = unquote(request.headers.get("x-name", "")) or "video"
@@ -149,8 +149,8 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
                 raise ClientDisconnect
             raise _RefusedError(
                 422,
-                f"The video takes longer than the limit of {most_seconds:g} s. Cut out the relevant part, or reduce "
-                "its resolution; task=predict has no such limit.",
+                f"Predicting the video takes longer than the limit of {most_seconds:g} s. Cut out the relevant part, "
+                "or reduce its resolution; task=predict has no such limit.",
             )
     return task.result()
 
@@ -195,7 +195,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Middleware that refuses requests of other pages, and sends a Content-Security-Policy with every answer."""
+    """Middleware that refuses requests from other pages and sends a Content-Security-Policy with every response."""
 
     def __init__(self, app: "ASGIApp", policy: str) -> None:
         self._app, self._headers = app, {**_HEADERS, "Content-Security-Policy": policy}
@@ -220,10 +220,10 @@ def _refused(scope: "Scope") -> str:
     """Return the reason for refusing a request; '' to accept it."""
     headers = Headers(scope=scope)
     port = scope["server"][1]
-    hosts = [f"{name}:{port}" for name in _NAMES] + list(_NAMES) * (port == 80)  # which browsers leave out
+    hosts = [f"{name}:{port}" for name in _NAMES] + list(_NAMES) * (port == 80)  # which browsers omit
     host = headers.get("host", "")
     if host not in hosts:
-        return f"This server only answers to http://{hosts[0]}."
+        return f"This server only responds to http://{hosts[0]}."
     if scope["method"] not in ("GET", "HEAD"):
         origin = headers.get("origin", f"http://{host}")  # browsers always send it with a POST; curl does not
         site = headers.get("sec-fetch-site", "same-origin")
@@ -238,8 +238,8 @@ _HERE = Path(__file__).parent
 def page_of(facts: Mapping[str, Any], most_bytes: int) -> tuple[str, str]:
     """Return the page of a model, and its Content-Security-Policy.
 
-    The policy allows the page's one style and one script by their hashes: anything else that might get into the page,
-    for example by a file name, is not run, and nothing can be loaded from or sent to another server.
+    The policy allows only the page's own style and script, by their hashes: nothing else that might get into the page,
+    for example through a file name, is run, and nothing can be loaded from or sent to another server.
     """
     style, script = (Markup((_HERE / name).read_text()) for name in ("demo.css", "demo.js"))
     page = template("demo.html", _HERE).render(

@@ -1,10 +1,10 @@
 "use strict";
-// The demo's page. Nothing here makes HTML of text: names and messages of files only ever become text nodes.
+// The demo's page. Nothing here turns text into HTML: file names and messages only ever become text nodes.
 
 const at = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 const MOST = Number(main.dataset.mostBytes);
-const RECORD_MS = 1900; // two seconds and more would be scanned
+const RECORD_MS = 1900; // a video longer than two seconds would be scanned
 
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -47,10 +47,10 @@ async function ask(video, name) {
   complain("");
   forget();
   if (video.size > MOST) {
-    complain(`${name} has ${Math.round(video.size / 1e6)} MB; at most ${MOST / 1e6} MB are taken. Cut out the part that matters.`);
+    complain(`${name} has ${Math.round(video.size / 1e6)} MB; at most ${MOST / 1e6} MB are accepted. Cut out the relevant part.`);
     return;
   }
-  wait("Reading the video, finding the face, asking the model …");
+  wait("Reading the video, finding the face, running the model …");
   try {
     const answer = await fetch("/predict", {
       method: "POST",
@@ -61,7 +61,7 @@ async function ask(video, name) {
     if (answer.ok) show(prediction, video);
     else complain(prediction.error);
   } catch (error) {
-    complain("The demo does not answer. Is it still running in its terminal?");
+    complain("The demo does not respond. Is it still running in its terminal?");
     console.info(error);
   } finally {
     wait("");
@@ -71,7 +71,7 @@ async function ask(video, name) {
 at("choose").onclick = () => at("file").click();
 at("file").onchange = (event) => {
   const [file] = event.target.files;
-  event.target.value = ""; // the same file again is a change again
+  event.target.value = ""; // so that choosing the same file again counts as a change
   if (file) ask(file, file.name);
 };
 for (const button of [at("try"), at("try-2")])
@@ -88,11 +88,11 @@ for (const button of [at("try"), at("try-2")])
     }
     wait("");
     if (film) await ask(film, "synthetic clip");
-    else complain("The demo could not draw a clip; its terminal says why.");
+    else complain("The demo could not draw a clip; see its terminal for the reason.");
   };
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
   document.addEventListener(kind, (event) => {
-    event.preventDefault(); // a video dropped beside the field must not take the page's place
+    event.preventDefault(); // a video dropped outside the field must not replace the page
     const over = event.target instanceof Node && at("drop").contains(event.target);
     at("drop").classList.toggle("over", over && kind !== "dragleave" && kind !== "drop");
     if (kind === "drop" && event.dataTransfer.files.length) ask(event.dataTransfer.files[0], event.dataTransfer.files[0].name);
@@ -102,7 +102,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
 
 let camera = null;
 let recorder = null;
-let session = 0; // a countdown of a camera that has been closed must not record
+let session = 0; // a countdown must not start recording after its camera was closed
 
 function closeCamera() {
   session += 1;
@@ -127,9 +127,9 @@ at("camera").onclick = async () => {
     camera = opened;
   } catch (error) {
     const words = {
-      NotAllowedError: "The camera was refused. Allow it for this page in the browser's address bar, or choose a video.",
+      NotAllowedError: "Access to the camera was denied. Allow it in the browser's address bar, or choose a video.",
       NotFoundError: "There is no camera on this computer. Choose a video instead.",
-      NotReadableError: "The camera is being used by another program. Close that, or choose a video.",
+      NotReadableError: "The camera is in use by another program. Close it, or choose a video.",
       NotSupportedError: "This browser cannot record. Choose a video instead.",
     };
     complain(words[error.name] || `The camera could not be opened (${error.name}). Choose a video instead.`);
@@ -159,7 +159,7 @@ at("record").onclick = async () => {
   const pieces = [];
   recorder = new MediaRecorder(camera, { mimeType, videoBitsPerSecond: 12e6 });
   recorder.ondataavailable = (event) => {
-    if (!event.data.size) return; // a slow computer needs a while for its first picture
+    if (!event.data.size) return; // a slow computer needs a while for its first image
     pieces.push(event.data);
     label.disabled = false;
   };
@@ -168,7 +168,7 @@ at("record").onclick = async () => {
     closeCamera();
     label.disabled = busy;
     if (whole && pieces.length) ask(new Blob(pieces, { type: mimeType }), "recording");
-    else if (whole) complain("The camera gave no picture. Try again, or choose a video.");
+    else if (whole) complain("The camera returned no images. Try again, or choose a video.");
   };
   const running = recorder;
   recorder.onstart = () => setTimeout(() => running.state !== "inactive" && running.stop(), RECORD_MS);
@@ -200,7 +200,7 @@ function forget() {
   clearTimeout(ticking);
 }
 
-// The address of what the page made or was given, until the next answer.
+// The address of a file that the page created or received, valid until the next result.
 function addressOf(blob) {
   urls.push(URL.createObjectURL(blob));
   return urls[urls.length - 1];
@@ -209,7 +209,7 @@ function addressOf(blob) {
 function show(prediction, video) {
   const clip = prediction.kind === "scan" ? prediction.strongest : prediction;
   const shown = at("shown");
-  at("result-title").textContent = prediction.kind === "scan" ? "A scan, which is not spotting" : `The model says: ${clip.class || "no action unit"}`;
+  at("result-title").textContent = prediction.kind === "scan" ? "A scan, not a spotting result" : `Prediction: ${clip.class || "no action unit"}`;
   shown.append(make("p", { className: "name" }, described(prediction)));
   const warnings = [...new Set([...prediction.warnings, ...clip.warnings])];
   if (warnings.length) shown.append(make("ul", { className: "warnings" }, ...warnings.map((words) => make("li", {}, words))));
@@ -238,11 +238,11 @@ function described(prediction) {
 }
 
 function player(clip, film) {
-  const video = make("video", { src: film, controls: true, loop: true, muted: true, playsInline: true, "aria-label": "The video that was looked at" });
+  const video = make("video", { src: film, controls: true, loop: true, muted: true, playsInline: true, "aria-label": "The input video" });
   const box = make("div", { className: "face", hidden: true });
   const [left, top, right, bottom] = clip.face.box;
   video.onloadedmetadata = () => {
-    if (clip.seconds && clip.seconds[0] > 0) video.currentTime = clip.seconds[0]; // of a scan, the window that is shown
+    if (clip.seconds && clip.seconds[0] > 0) video.currentTime = clip.seconds[0]; // in a scan, the start of the window that is shown
     const [width, height] = [video.videoWidth / 100, video.videoHeight / 100];
     if (!width || clip.face.confidence === null) return;
     box.style.left = `${left / width}%`;
@@ -255,12 +255,12 @@ function player(clip, film) {
   const words = make("figcaption", {}, `The white box is the face by which the clip is aligned; it was found in frame ${clip.face.found_on_frame}.`);
   video.onerror = () => {
     frame.hidden = true;
-    words.textContent = "This browser cannot play this kind of video; the model could read it. What the model saw of it plays below.";
+    words.textContent = "This browser cannot play this kind of video, but the model could read it. The frames that the model saw play below.";
   };
   const jump = (time) => {
     video.pause();
     video.currentTime = time;
-    box.hidden = true; // it is the face of another moment
+    box.hidden = true; // it marks the face at another moment
     if (!frame.hidden) video.scrollIntoView({ block: "nearest" });
   };
   return { figure: make("figure", {}, frame, words), jump };
@@ -272,7 +272,7 @@ const SLOWER = 6; // a micro-expression lasts half a second at most
 function aligned(clip) {
   const last = clip.frames.length - 1;
   const moments = clip.seconds || clip.frames_used;
-  const face = make("img", { className: "aligned", alt: "The aligned face at the moment that is chosen below" });
+  const face = make("img", { className: "aligned", alt: "The aligned face at the moment chosen below" });
   const place = make("input", { type: "range", min: 0, max: last, step: 1, value: 0, "aria-label": "Moment of the clip" });
   const words = make("span", { className: "quiet" });
   const button = make("button", { type: "button" }, "Play");
@@ -303,12 +303,12 @@ function aligned(clip) {
   };
   turn(0);
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) button.click();
-  const slow = clip.seconds ? `; here ${SLOWER} times slower` : "";
+  const slow = clip.seconds ? `, slowed down ${SLOWER} times` : "";
   const caption = make("figcaption", {}, `What the model saw: ${last + 1} moments, rotated and cropped to the face${slow}.`);
   return make("figure", {}, face, make("div", { className: "film-of" }, button, place, words), caption);
 }
 
-// ---- taking it along
+// ---- saving
 
 function saving(prediction) {
   const name = prediction.clip.replace(/[^\w.-]+/g, "_") || "clip";
@@ -321,11 +321,11 @@ function saving(prediction) {
     "Save: ",
     link("JSON", text(facts + "\n", "application/json"), "json"),
     link("CSV", text(table(prediction), "text/csv"), "csv"),
-    make("button", { type: "button", className: "go", onclick: () => picture(prediction).then((href) => link("", href, "png").click()) }, "picture"),
+    make("button", { type: "button", className: "go", onclick: () => picture(prediction).then((href) => link("", href, "png").click()) }, "image"),
   );
 }
 
-// The answer as one picture, light whatever the page's scheme: frames, probabilities, and the first curve.
+// The result as one image, light regardless of the page's scheme: frames, probabilities, and the first curve.
 async function picture(prediction) {
   const clip = prediction.kind === "scan" ? prediction.strongest : prediction;
   const frames = await Promise.all(
@@ -362,7 +362,7 @@ async function picture(prediction) {
   return addressOf(await new Promise((done) => paper.toBlob(done)));
 }
 
-// A row for each window of a scan, or the one of a clip.
+// One row per window of a scan, or one for a clip.
 function table(prediction) {
   const scan = prediction.kind === "scan";
   const names = Object.keys((scan ? prediction.strongest : prediction).probabilities);
@@ -381,7 +381,7 @@ function table(prediction) {
   return [head, ...rows].map((cells) => cells.map(cell).join(",") + "\n").join("");
 }
 
-// What the model says: a class, or action units joined by +.
+// The prediction: a class, or action units joined by +.
 const chosenOf = (clip) => new Set([clip.class, ...clip.class.split("+")]);
 
 function bars(clip) {
@@ -398,7 +398,7 @@ function bars(clip) {
   return list;
 }
 
-// A drawing whose units are the page's pixels, so that its text keeps its size at any width.
+// A chart whose units are the page's pixels, so that its text keeps its size at any width.
 function chart(label, paint) {
   const svg = draw("svg", { role: "img", "aria-label": label });
   redraw.push(() => {
@@ -414,7 +414,7 @@ function chart(label, paint) {
 
 const line = (x1, y1, x2, y2, name = "grid") => draw("path", { d: `M${x1} ${y1}L${x2} ${y2}`, class: name });
 
-// What the recogniser declares besides its class, a section for each heading. The frames stand beneath the first curve.
+// The recogniser's outputs other than its class, one section per heading. The frames are below the first curve.
 function declared(clip) {
   const drawn = [];
   let framed = false;
@@ -438,23 +438,23 @@ function declared(clip) {
   return framed ? drawn : [make("figure", {}, make("h3", {}, "Frames"), ...curveOf(clip, null)), ...drawn];
 }
 
-// A curve with the frames beneath it, or the frames alone.
+// A curve with the frames below it, or only the frames.
 function curveOf(clip, curve) {
   const places = clip.seconds || clip.frames_used;
   const unit = momentsOf(clip);
   const { values, texts } = curve || {};
   const caption = values
-    ? `${curve.title[0].toUpperCase()}${curve.title.slice(1)} of each moment that the model saw, against time. Beneath, these moments, aligned.`
-    : "The moments that the model saw, aligned.";
+    ? `${curve.title[0].toUpperCase()}${curve.title.slice(1)} over time, at each moment that the model saw. Below: the aligned frames of these moments.`
+    : "The aligned frames that the model saw.";
   const label = values ? `${curve.title} over time: ${texts.join(", ")}` : "The frames that the model saw";
   const svg = chart(label, (svg, width) => {
     const n = places.length;
     const [left, right] = [56, width - 4];
-    // As many pictures as can be made out, the first and the last among them.
+    // As many frames as are large enough to recognise, including the first and the last.
     const slots = Math.min(n, Math.max(2, Math.floor((right - left) / 40)));
     const pictured = Array.from({ length: slots }, (_, i) => Math.round((i * (n - 1)) / Math.max(1, slots - 1)));
     const slot = Math.min(110, (right - left) / slots);
-    // The curve runs from the middle of the first picture to the middle of the last.
+    // The curve runs from the middle of the first frame to the middle of the last.
     const inner = [left + slot / 2, left + slot / 2 + (slots - 1) * slot];
     const x = (place) => inner[0] + ((place - places[0]) / (places[n - 1] - places[0] || 1)) * (inner[1] - inner[0]);
     const bottom = values ? CHART - 50 : 8;
@@ -466,7 +466,7 @@ function curveOf(clip, curve) {
         svg.append(draw("text", { x: left - 6, y: y(values[i]) + 4, "text-anchor": "end" }, texts[i].replace("-", "−")));
       }
       for (let i = 0; i < slots; i++) svg.append(line(x(places[pictured[i]]), bottom, inner[0] + i * slot, bottom + 22));
-      // A value per moment, or as many as there are, evenly.
+      // One value per moment, or else evenly spaced values.
       const span = (i) => places[0] + (i / (values.length - 1 || 1)) * (places[n - 1] - places[0]);
       const when = values.length === n ? places : values.map((_, i) => span(i));
       svg.append(draw("path", { class: "curve", d: "M" + values.map((value, i) => `${x(when[i])} ${y(value)}`).join("L") }));
@@ -480,7 +480,7 @@ function curveOf(clip, curve) {
     for (let i = 0; i < slots; i++) {
       const middle = inner[0] + i * slot;
       svg.append(draw("image", { href: clip.frames[pictured[i]], x: middle - size / 2, y: top, width: size, height: size }));
-      // As many labels as fit beside each other.
+      // As many labels as fit next to each other.
       const gap = Math.ceil(52 / slot);
       if (i % gap === 0 && (i + gap <= slots || i === slots - 1))
         svg.append(draw("text", { x: middle, y: top + size + 16, "text-anchor": "middle" }, unit(places[pictured[i]])));
@@ -494,8 +494,8 @@ function numbers(prediction, clip) {
   const list = make("dl", { className: "numbers" });
   const add = (term, words) => list.append(make("dt", {}, term), make("dd", {}, words));
   const { face, timing } = clip;
-  add("face", face.confidence === null ? "not looked for, the whole picture" : face.box.map((edge) => edge.toFixed(0)).join(", ") + " (left, top, right, bottom)");
-  if (face.confidence !== null) add("certainty of it", `${face.confidence.toFixed(3)}; ${face.faces_there} on frame ${face.found_on_frame}`);
+  add("face", face.confidence === null ? "not detected; the whole image" : face.box.map((edge) => edge.toFixed(0)).join(", ") + " (left, top, right, bottom)");
+  if (face.confidence !== null) add("face confidence", `${face.confidence.toFixed(3)}; number of faces in frame ${face.found_on_frame}: ${face.faces_there}`);
   add("frames used", clip.frames_used.map((number) => Number(number.toFixed(2))).join(", "));
   add("motion", clip.motion.toFixed(4));
   for (const [part, took] of Object.entries({ ...timing, ...prediction.timing })) add(`time: ${part}`, seconds(took));
@@ -509,7 +509,7 @@ function timeline(prediction, jump) {
   const windows = prediction.windows;
   const strongest = windows.reduce((most, window) => ((window.motion ?? -1) > (most.motion ?? -1) ? window : most));
   let chosen = -1;
-  const about = make("p", { className: "quiet", role: "status" }, "Choose a window in the drawing, or in the table below it, to go to it in the video.");
+  const about = make("p", { className: "quiet", role: "status" }, "Choose a window in the chart, or in the table below it, to jump to it in the video.");
   const choose = (i) => {
     const { start, end, motion, class: label } = windows[i];
     chosen = i;
@@ -573,7 +573,7 @@ function timeline(prediction, jump) {
   const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...windows.map(row)));
   const box = make("div", { className: "box", role: "region", tabIndex: 0, "aria-label": "All windows" }, table);
   return [
-    make("p", {}, "Every window gets a class, whether or not anything happened in it. The outlined window is the one with the most motion; it is shown below."),
+    make("p", {}, "Every window gets a class, whether or not anything happened in it. The outlined window, the one with the most motion, is shown below."),
     make(
       "figure",
       {},

@@ -1,1 +1,1 @@
-"""Model files: reading foreign ones, writing our own."""
+"""Model files: reading third-party ones, writing our own."""

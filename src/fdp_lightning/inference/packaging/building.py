@@ -14,11 +14,11 @@ from fdp_lightning.models.parts import CLASSES, NETWORK, OBJECTIVE, name_of
 from fdp_lightning.models.recognizer import Objective
 
 Registry = Mapping[str, Mapping[str, Any]]
-"""Part of the configuration of a network → the classes it may be of, by the names that configurations call them."""
+"""Part of a network's configuration → the classes allowed for it, by their names in configurations."""
 
 
 def registry_with(own: Sequence[type] = ()) -> Registry:
-    """Return what a file may name: the classes of this package and, by the caller's leave, some of the caller's own."""
+    """Return the classes that a file may name: those of this package and the caller's `own`."""
     places = {place: {name_of(kind): kind for kind in kinds} for place, kinds in CLASSES.items()}
     for kind in own:
         places[OBJECTIVE if issubclass(kind, Objective) else NETWORK][name_of(kind)] = kind
@@ -34,10 +34,10 @@ _TIMM_OPTIONS = (
     "img_size", "in_chans", "norm_layer", "num_classes", "out_indices", "output_stride", "patch_size",
     "strict_img_size",
 )  # fmt: skip
-"""Arguments of `timm.create_model` that a file may give; others read files or ask the network."""
+"""Arguments of `timm.create_model` that a file may set; others read files or download."""
 
 _MOST = {"features": 10**8, "n_local": 32, "n_global": 8, "repeats": 8}
-"""The largest number by option, of all others `_LARGEST`; sizes are bounded by the tensors of the file besides."""
+"""The largest number per option, `_LARGEST` for all others; sizes are also bounded by the tensors of the file."""
 
 _LARGEST = 100_000
 
@@ -49,18 +49,18 @@ def build_network(
 ) -> nn.Module:
     """Build the network of a model file with its weights.
 
-    It is built without memory first and compared with the tensors of the file, so that no size that a file claims is
-    taken without the bytes that go with it. `facts` were checked by `schema.check_facts`. UserError for a class or
-    option that is not in the registry, or tensors of another network.
+    It is first built without memory and compared with the tensors of the file, so that no size that a file claims is
+    accepted without the matching bytes. `facts` were checked by `schema.check_facts`. UserError for a class or option
+    that is not in the registry, or tensors of another network.
     """
     model = facts["configuration"]["model"]
     _require_small(model, source)
     options: dict[str, Any] = {key: value for key, value in model.items() if key not in _NOT_OF_THE_NETWORK}
     if "pretrained" in options:
-        options["pretrained"] = False  # the weights lie in the file
+        options["pretrained"] = False  # the weights are in the file
     channels, side, _ = shape_of(facts)[-3:]
     offered = {"classes": len(facts["classes"]), "in_channels": channels, "image_size": side}
-    offered |= {"frames": facts["input"]["frames"], **facts["normalisation"]}  # as `instantiate.build_model`
+    offered |= {"frames": facts["input"]["frames"], **facts["normalisation"]}  # as in `instantiate.build_model`
 
     def made() -> nn.Module:
         parts = {name: _part(name, model.get(name), source, channels) for name in _PARTS if name in model}
@@ -75,7 +75,7 @@ def build_network(
 
 
 def shape_of(facts: Mapping[str, Any]) -> tuple[int, ...]:
-    """The shape of one clip's input, by model.json: (t, c, h, w), or (c, h, w) of `apex_flow`."""
+    """Return the shape of one clip's input according to model.json: (t, c, h, w), or (c, h, w) for `apex_flow`."""
     given, taken = facts["input"], facts.get("taken")
     if taken is None:
         return (given["frames"], given["channels"], given["size"], given["size"])
@@ -112,9 +112,9 @@ def _part(name: str, options: object, source: str, channels: int) -> nn.Module |
     options = dict(options)
     later = options.pop("_partial_", False)
     if name == "backbone":
-        options["in_channels"] = channels if channels > 1 else options.get("in_channels", 1)  # as `build_model`
+        options["in_channels"] = channels if channels > 1 else options.get("in_channels", 1)  # as in `build_model`
         if "pretrained" in options:
-            options["pretrained"] = False  # the weights lie in the file
+            options["pretrained"] = False  # the weights are in the file
         extra = options.get("options") or {}
         if not isinstance(extra, Mapping) or set(extra) - set(_TIMM_OPTIONS):
             raise UserError(
@@ -134,8 +134,8 @@ def _call(
     if kind is None:
         where = "configuration.model" + (f".{place}" if place else "")
         raise UserError(
-            f"{source}: {where} names {target!r}; expected one of {', '.join(registry[place])}. A model of one's own "
-            "class is used from Python, which names it: load_model(path, own=[MyNet, MyObjective])"
+            f"{source}: {where} names {target!r}; expected one of {', '.join(registry[place])}. A model of your own "
+            "class can only be used from Python: load_model(path, own=[MyNet, MyObjective])"
         )
     arguments = {key: value for key, value in options.items() if key != "_target_"}
     known = parameters_of(kind)
@@ -151,18 +151,18 @@ def _call(
 
 
 _KINDS: Mapping[Any, Any] = {bool: bool, int: int, float: (int, float), str: str}
-"""Annotation of an option → what it may be."""
+"""Annotation of an option → types that its value may have."""
 
 
 def _require_small(node: Any, source: str, key: str = "") -> None:
-    """Refuse classes in other places than parts, and more or larger numbers than any network has."""
+    """Refuse classes anywhere but in parts, and longer lists or larger numbers than any network has."""
     if isinstance(node, list | tuple) and len(node) > _MOST_OF_A_LIST:
         raise UserError(f"{source}: {key} has {len(node)} entries; expected at most {_MOST_OF_A_LIST}")
     if isinstance(node, Mapping | list | tuple):
         has_parts = isinstance(node, Mapping) and not key
         for name, value in node.items() if isinstance(node, Mapping) else ((key, value) for value in node):
             if isinstance(value, Mapping) and "_target_" in value and not (has_parts and name in CLASSES):
-                raise UserError(f"{source} names a class at {name}, which is no part of a network")
+                raise UserError(f"{source} names a class at {name}, which is not a part of a network")
             _require_small(value, source, name)
     elif isinstance(node, int | float) and abs(node) > _MOST.get(key, _LARGEST):
         raise UserError(f"{source}: {key} is {node}; expected at most {_MOST.get(key, _LARGEST)}")
@@ -174,6 +174,6 @@ def _require_same(network: nn.Module, state: Mapping[str, Tensor], source: str) 
     if differing := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
         first = differing[0]
         raise UserError(
-            f"{source} is no model that this version of fdp_lightning can build: {len(differing)} tensors differ from "
-            f"its configuration; {first} is {found.get(first, 'missing')}, expected {expected.get(first, 'none')}"
+            f"{source} is not a model that this version of fdp_lightning can build: {len(differing)} tensors differ "
+            f"from its configuration; {first} is {found.get(first, 'missing')}, expected {expected.get(first, 'none')}"
         )

@@ -18,10 +18,10 @@ _NAMED_AT_MOST = 6
 
 
 def model_card(facts: Facts) -> str:
-    """Return the card for the content of model.json, as Markdown after the YAML header that model hubs read.
+    """Return the card for the content of model.json: Markdown after the YAML header that model hubs read.
 
-    Scores are of selection `last` alone, since `oracle` scores no model that could be used; where there are none,
-    `no_scores` may say why.
+    It only has scores of selection `last`, since `oracle` does not score a usable model; if there are none, `no_scores`
+    may give the reason.
     """
     training, licence = facts["training"], str(facts["licence"])
     fit, kind = training["task"] == "fit", network_class(facts)
@@ -60,10 +60,10 @@ def model_card(facts: Facts) -> str:
 
 
 def _about(name: str, kind: type | None) -> str:
-    """Return the model's name with its class's own description; a deviation from the paper's model is named."""
+    """Return the model's name with its class's own description, stating any deviation from the paper's model."""
     if kind is None:
         return f"`{name}`"
     about = getattr(kind, "about", kind.__name__)
     if name in getattr(kind, "names", (kind.__name__.lower(),)):
         return f"{about[0].upper()}{about[1:]}"
-    return f"`{name}`, a network after {about}, but not the paper's"
+    return f"`{name}`, a network based on {about}, but not identical to the paper's"

@@ -24,7 +24,7 @@ from fdp_lightning.inference.packaging.scores import check_scores
 
 log = logging.getLogger("fdp_lightning")
 
-FORMAT = 3  # raised when the format of the file changes; an older version of this package then refuses it by name
+FORMAT = 3  # increased when the file's format changes, so that older versions of this package refuse it and say so
 
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
 
@@ -65,14 +65,14 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); a model is {FACTS} and {WEIGHTS}") from error
     if hashlib.sha256(data).hexdigest() != facts["weights"].get("sha256"):
-        raise UserError(f"{path} is not what was written (checksum differs). Copy the model again from its source.")
+        raise UserError(f"{path} has changed since it was written (checksum differs). Copy the model again.")
     try:
         state = load(data)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"{path} is no safetensors file: {error}") from error
+        raise UserError(f"{path} is not a safetensors file: {error}") from error
     numbers = len(state), sum(value.numel() for value in state.values())
     if numbers != (facts["weights"]["tensors"], facts["weights"]["numbers"]):
-        raise UserError(f"{path} holds {numbers[0]} tensors of {numbers[1]} numbers; {FACTS} states others")
+        raise UserError(f"{path} holds {numbers[0]} tensors of {numbers[1]} numbers, but {FACTS} states others")
     return facts, state
 
 
@@ -86,7 +86,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         facts.pop("checksum", None)
         written = checksummed(facts)  # ValueError for NaN, which is not JSON
     except FileNotFoundError as error:
-        raise UserError(f"{folder} is no model: {FACTS} is missing. {EXPECTED}") from error
+        raise UserError(f"{folder} is not a model: {FACTS} is missing. {EXPECTED}") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as the description of a model ({error!r}). {EXPECTED}") from error
     if form != FORMAT:
@@ -95,12 +95,12 @@ def read_facts(folder: Path) -> dict[str, Any]:
             "wrote it, or write it again from its checkpoint with this one: task=export"
         )
     if written != text:
-        raise UserError(f"{path} is not what was written (checksum differs). Copy the model again from its source.")
+        raise UserError(f"{path} has changed since it was written (checksum differs). Copy the model again.")
     check_facts(facts, str(path))
     check_scores(facts, str(path))
     return facts
 
 
-MOST_WEIGHTS = 1 << 33  # size limit of a file of weights, bytes
+MOST_WEIGHTS = 1 << 33  # size limit of a weight file, bytes
 
 EXPECTED = "Expected a folder that task=fit or task=export wrote, or a finished fold of a run"

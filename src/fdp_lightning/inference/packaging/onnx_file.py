@@ -19,11 +19,11 @@ from fdp_lightning.training.compute import PLAIN
 
 INPUT = "clips"
 PROBABILITIES = "probabilities"
-"""The first output, followed by the extras that the network itself gives (`Objective.of_output`), by name."""
+"""Name of the first output, followed by the extras that the network itself computes (`Objective.of_output`)."""
 
 
 class _Deployed(nn.Module):
-    """The network in use: from clips (b, t, c, h, w) with values in [0, 1] to probabilities and extras."""
+    """The network for use: from clips (b, t, c, h, w) with values in [0, 1] to probabilities and extras."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""What the description of a trained model may hold: types, ranges and lengths, checked before anything is built of it.
+"""Schema of the description of a trained model: types, ranges and lengths, checked before anything is built from it.
 
-A model file comes from elsewhere. Nothing in it is looked up, imported or resolved: its values are numbers, words and
+A model file may come from anywhere. Nothing in it is looked up, imported or resolved: its values are numbers, words and
 lists of them.
 """
 
@@ -35,13 +35,13 @@ Json = Annotated[dict[str, Any], AfterValidator(_plain)]
 
 
 class _Part(BaseModel):
-    """A part of the description, with no other entries than its fields."""
+    """A part of the description, with no entries other than its fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class Input(_Part):
-    """Frames that the network takes."""
+    """The frames that the network takes."""
 
     frames: Annotated[int, Field(ge=2, le=512)]
     channels: Literal[1, 3]
@@ -50,7 +50,7 @@ class Input(_Part):
 
 
 class Normalisation(_Part):
-    """Of the training clips' values."""
+    """Mean and standard deviation of the training clips' values."""
 
     mean: Annotated[float, Field(ge=-10, le=10)]
     std: Annotated[float, Field(gt=0, le=10)]
@@ -99,12 +99,12 @@ class Taken(_Part):
         if len(set(self.channels)) != len(self.channels) or len(set(self.phases)) != len(self.phases):
             raise ValueError("channels or phases holds a name twice")
         if len(self.divisors) != len(self.channels):
-            raise ValueError("divisors is not of channels")
+            raise ValueError("divisors do not match channels")
         return self
 
 
 class Configuration(_Part):
-    """How it was trained. Only `model` is built, by `building.py`."""
+    """Configuration of the training. Only `model` is built, by `building.py`."""
 
     model: Json
     data: Json
@@ -141,7 +141,7 @@ class Weights(_Part):
 
 
 class Scores(_Part):
-    """Scores of the leave-one-subject-out run, and the counts they are of (`scores.check_scores` compares them)."""
+    """Scores of the leave-one-subject-out run, and their counts, with which `scores.check_scores` compares them."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -161,7 +161,7 @@ class Scores(_Part):
 
 
 class Facts(_Part):
-    """What a model file and a checkpoint say of their model."""
+    """The description of its model in a model file or checkpoint."""
 
     name: Name
     synthetic: bool
@@ -184,16 +184,16 @@ class Facts(_Part):
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes holds a name twice")
         if list(self.training.class_counts) != self.classes:
-            raise ValueError("training.class_counts is not of classes")
+            raise ValueError("training.class_counts does not match classes")
         if (self.input.frames, self.input.size) != (self.sampling.frames, self.alignment.size):
-            raise ValueError("input is not of sampling.frames and alignment.size")
+            raise ValueError("input does not match sampling.frames and alignment.size")
         if self.input.channels != (3 if self.alignment.colour == "rgb" else 1):
-            raise ValueError("input.channels is not of alignment.colour")
+            raise ValueError("input.channels does not match alignment.colour")
         return self
 
 
 class ModelFile(Facts):
-    """All of model.json but its checksum."""
+    """Everything in model.json except its checksum."""
 
     format: Literal[3]
     weights: Weights
@@ -201,7 +201,7 @@ class ModelFile(Facts):
 
 
 def check_facts(facts: Mapping[str, Any], source: str) -> None:
-    """Raise UserError, naming the first wrong entry, unless it is as `Facts` says; with a format, as `ModelFile`."""
+    """Raise UserError, naming the first wrong entry, unless facts match `Facts`, or, with a format, `ModelFile`."""
     try:
         (ModelFile if "format" in facts else Facts).model_validate(dict(facts))
     except ValidationError as error:
@@ -209,4 +209,4 @@ def check_facts(facts: Mapping[str, Any], source: str) -> None:
         where = ".".join(str(part) for part in first["loc"]) or "the description"
         found = "" if first["type"] == "missing" else f" ({str(first['input'])[:80]!r} was found)"
         more = f"; {error.error_count() - 1} more entries are wrong" if error.error_count() > 1 else ""
-        raise UserError(f"{source} is no model of this version: {where}: {first['msg']}{found}{more}") from error
+        raise UserError(f"{source} is not a model of this version: {where}: {first['msg']}{found}{more}") from error

@@ -1,4 +1,4 @@
-"""The pooled scores of the run that has a model's settings: what a model file says it is worth."""
+"""The pooled scores of the run with a model's settings, which its model file states."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from fdp_lightning.runs.pooling import EXPECTED, fold_folders, read_expected
 from fdp_lightning.runs.seal import sealed
 
 SELECTION = "last"
-"""A model is that of the last epoch, so no other selection scores it; `oracle` scores no model that could be used."""
+"""A model is that of the last epoch, so no other selection scores it; `oracle` does not score a usable model."""
 
 TITLES = {
     "uf1": "macro-F1 (UF1)",
@@ -25,28 +25,27 @@ TITLES = {
     "mean_f1": "mean F1 over units",
     "accuracy": "accuracy",
 }
-"""Scores of a model file, with their titles: those that every reader can compute, none that a user has registered."""
+"""Scores of a model file, with their titles: only those that every reader can compute, none registered by users."""
 
-_MOST_CLIPS = 20_000  # of which the scores of a model file may be; those of chance take memory by its square
+_MOST_CLIPS = 20_000  # limit of the counts in a model file: the chance scores need memory by its square
 
 
 def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str]:
-    """Return the scores of a run's folds, if all of them are finished and of this fingerprint, and ''.
+    """Return the scores of a run whose folds are all finished and of this fingerprint, and ''; or None and the reason.
 
-    They are plain data for `scores` of model.json. Otherwise None and a sentence on why there are none, without a path
-    of this machine.
+    The scores are plain data for `scores` of model.json; the reason is a sentence without paths of this machine.
     """
     if not (run / EXPECTED).is_file():
         return None, (
-            "The folds of these settings have not been run where the model was made: the same command with task=loso "
-            "runs them, and the model written again then has their scores."
+            "The folds of these settings were not run where the model was made. Run the same command with task=loso, "
+            "then write the model again to include their scores."
         )
     try:
         folds = [sealed(folder) for folder in fold_folders(run)]
         expected = len(read_expected(run)["clips"])
         tested = sum(int(fold["test_clips"]) for fold in folds)
         if other := sum(fold["fingerprint"] != fingerprint for fold in folds):
-            return None, f"{other} of the {len(folds)} folds beside it are of other settings, clips or source code."
+            return None, f"{other} of the {len(folds)} folds in its run have other settings, clips or source code."
         if tested != expected or not (run / "metrics.json").is_file():
             return None, (
                 f"The run of these settings is not finished: its folds have predicted {tested} of {expected} clips. "
@@ -56,7 +55,7 @@ def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str
     except (UserError, OSError, ValueError, KeyError, TypeError):
         return None, "The run of these settings is damaged: the same command with task=loso names and repairs it."
     if len(pooled.parts[SELECTION]) != expected:
-        return None, "The pooled scores beside it are not of all folds: the same command with task=loso pools them."
+        return None, "The pooled scores of its run do not cover all folds: the same command with task=loso pools them."
     counts, parts = pooled.outcomes[SELECTION].counts, run.absolute().parts
     return {
         "selection": SELECTION,
@@ -67,13 +66,13 @@ def loso_scores(run: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str
         **scores_of(counts, pooled.classes, pooled.label_kind),
         "counts": counts.tolist(),
         "caveats": _caveats(pooled),
-        # experiment, variant and seed; of a folder that `run=` named its own name alone
+        # experiment, variant and seed; for a folder set by `run=`, only its own name
         "run": "/".join(parts[-3:]) if parts[-1].startswith("seed-") else parts[-1],
     }, ""
 
 
 def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind) -> dict[str, Any]:
-    """Compute what a model file says of its scores from the subjects' confusion matrices, (S, C, C) or (S, K, 2, 2)."""
+    """Compute the scores in a model file from the subjects' confusion matrices, (S, C, C) or (S, K, 2, 2)."""
     whole = counts.sum(axis=0)
     functions = {name: score for name, score in score_functions(label_kind).items() if name in TITLES}
     intervals = {name: share_interval(jackknife(counts, score)) for name, score in functions.items()}
@@ -93,7 +92,7 @@ def scores_of(counts: np.ndarray, classes: Sequence[str], label_kind: LabelKind)
 
 
 def check_scores(facts: Mapping[str, Any], source: str) -> None:
-    """Raise UserError for scores of a model file that are not those of the counts beside them, naming what differs."""
+    """Raise UserError for scores of a model file that do not follow from its counts, naming what differs."""
     if facts["scores"] is None:
         return
     written, classes = facts["scores"], facts["classes"]
@@ -108,17 +107,17 @@ def check_scores(facts: Mapping[str, Any], source: str) -> None:
     except (ValueError, OverflowError, TypeError) as error:
         raise UserError(f"{source}: scores.counts: {error}") from error
     computed = scores_of(counts, classes, label_kind)
-    told = {"selection", "protocol", "split", "folds", "inner_subjects", "counts", "caveats", "run"}
-    if unknown := sorted(set(written) - set(computed) - told):
-        raise UserError(f"{source}: scores.{unknown[0]} is no score of this version")
+    stated = {"selection", "protocol", "split", "folds", "inner_subjects", "counts", "caveats", "run"}
+    if unknown := sorted(set(written) - set(computed) - stated):
+        raise UserError(f"{source}: scores.{unknown[0]} is not a score of this version")
     for where, found, expected in differences(written, computed):
-        raise UserError(f"{source}: scores.{where} is {found}, its counts give {expected}")
+        raise UserError(f"{source}: scores.{where} is {found}; expected {expected}, computed from its counts")
 
 
 def _caveats(run: Run) -> list[str]:
     found = [f"{sign.detail}." for sign in run.signs]
     if untested := run.metrics["untested"]:
-        found.append(f"{len(untested)} subjects trained in every fold and were never tested: {', '.join(untested)}.")
+        found.append(f"{len(untested)} subjects were trained on in every fold and never tested: {', '.join(untested)}.")
     for why, clips in run.metrics["left_out"].items():
         found.append(f"{len(clips)} clips are neither trained on nor tested ({why}).")
     return [*found, *run.metrics["caveats"]]

@@ -1,4 +1,4 @@
-"""Sources of models: a model folder, a checkpoint of a finished fold, or this package."""
+"""Sources of models: a model folder, a checkpoint of a finished fold, or the bundled model."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -17,10 +17,10 @@ from fdp_lightning.inference.packaging.scores import loso_scores
 from fdp_lightning.runs.seal import sealed
 
 SHIPPED = Path(__file__).with_name("synthetic")
-"""The model included in this package, trained by `+experiment=synthetic_loso task=fit`."""
+"""The bundled model, trained by `+experiment=synthetic_loso task=fit`."""
 
 SYNTHETIC = "synthetic"
-"""Name of the included model wherever a model is expected; a folder with this name is given as ./synthetic."""
+"""Name of the bundled model wherever a model is expected; write ./synthetic for a folder of this name."""
 
 _CHECKPOINT = Path("checkpoints/last.ckpt")
 
@@ -45,7 +45,7 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
     checkpoint = read_checkpoint(place)
     made = checkpoint["fdp_lightning"]
     try:
-        # …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… of a fit; seen from wherever
+        # …/<run>/folds/<fold>/checkpoints/last.ckpt, or <run>/fit/folds/all/… of a fit, from any working folder
         whole = place.resolve() if ".." in place.parts else place.absolute()
         if whole.parts[-4:-2] == ("folds", made["fold"]):
             run = whole.parents[3]
@@ -56,18 +56,18 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
         return facts, network_of(checkpoint["state_dict"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
-            f"{place} is no checkpoint of this version of fdp_lightning ({error!r:.200}). {EXPECTED}"
+            f"{place} is not a checkpoint of this version of fdp_lightning ({error!r:.200}). {EXPECTED}"
         ) from error
 
 
 def beside(path: Path | str) -> Path:
-    """Return the folder of a model or fold, or that of a file: the place of what is made of a source."""
+    """Return the folder of a model, fold or file, into which files made from this source are written."""
     place = Path("." if path == SYNTHETIC else path)
     if path == SYNTHETIC or place.is_dir():
         return place
     if place.parent.name == "checkpoints":
         return place.parents[1]
-    return Path("..") if place.parent.absolute().name == "checkpoints" else place.parent  # called where it lies
+    return Path("..") if place.parent.absolute().name == "checkpoints" else place.parent  # called from its own folder
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
@@ -81,16 +81,17 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     require_plain(path, MOST_WEIGHTS)
     try:
         checkpoint: Any = torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # of pickle, zip or torch, which advises to read it without this safety
+    except Exception as error:  # of pickle, zip or torch, which recommends reading it without this protection
         raise UserError(
-            f"{path} cannot be read as a checkpoint: damaged, or more than tensors and plain values. {EXPECTED}"
+            f"{path} cannot be read as a checkpoint: it is damaged, or contains more than tensors and plain values. "
+            f"{EXPECTED}"
         ) from error
     made = checkpoint.get("fdp_lightning") if isinstance(checkpoint, dict) else None
     if not isinstance(made, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        raise UserError(f"{path} is no checkpoint of fdp_lightning: it does not state how it was made. {EXPECTED}")
+        raise UserError(f"{path} is not a checkpoint of fdp_lightning: it does not state how it was made. {EXPECTED}")
     if lacking := sorted({"config", "classes", "class_counts", "fingerprint", "mean", "std"} - set(made)):
         raise UserError(
-            f"{path} is of another version of fdp_lightning: it does not contain {', '.join(lacking)}. "
+            f"{path} is from another version of fdp_lightning: it does not contain {', '.join(lacking)}. "
             "Run its fold again"
         )
     return checkpoint  # type: ignore[no-any-return]
@@ -100,8 +101,8 @@ UNNAMED = "a model"
 """Name of a model whose checkpoint does not contain one, because it was made before models had names."""
 
 _NO_LICENCE = (
-    "None is granted here. The weights were made from {}; its licence agreement says whether, with whom and for what "
-    "they may be shared."
+    "None is granted here. The weights were derived from {}; its licence agreement states whether, with whom and for "
+    "what purpose they may be shared."
 )
 _OBJECTIVE = "objective."
 
@@ -111,8 +112,8 @@ def facts_of(
 ) -> dict[str, Any]:
     """Return the facts of model.json (see README.md here) of the checkpoint of a finished fold or fit.
 
-    Without a `licence` it is a statement that holds whatever the owners' terms are. `scores`, or the reason for missing
-    ones, are of `loso_scores`. UserError if the model cannot predict a single clip.
+    Without a `licence`, the licence is a statement that holds whatever the owners' terms are. `scores`, or the reason
+    for missing ones, come from `loso_scores`. UserError if the model cannot predict a single clip.
     """
     made, state = checkpoint["fdp_lightning"], checkpoint["state_dict"]
     config = made["config"]
@@ -120,13 +121,13 @@ def facts_of(
     taken = config.get("input") or {"kind": "frames"}  # old checkpoints have no other input
     if data["normalisation"] != "training":
         raise UserError(
-            f"data.normalisation={data['normalisation']}: each set of clips is normalised by itself, so no single clip "
-            "can be predicted. Expected a model trained with data.normalisation=training"
+            f"data.normalisation={data['normalisation']}: each set of clips is normalised separately, so no single "
+            "clip can be predicted. Expected a model trained with data.normalisation=training"
         )
     if taken["kind"] == "maps":
         raise UserError(
-            "input=maps: the recogniser was trained on maps that others computed, and no video becomes such maps. "
-            "Expected a model of input=apex_flow, which computes its flow itself"
+            "input=maps: the recogniser was trained on precomputed third-party maps, which cannot be computed from a "
+            "video. Expected a model with input=apex_flow, which computes its flow itself"
         )
     synthetic = data["generate"] is not None
     is_fit = not made["subjects"]["test"]
@@ -189,7 +190,7 @@ def network_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _without_places(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of the network without the path of its initial weights."""
+    """Return the configuration of the network with only the file name of its initial weights."""
     named = dict(model)
     if isinstance(model.get("pretrained"), str):
         named["pretrained"] = Path(model["pretrained"]).name

@@ -1,4 +1,4 @@
-"""Jobs side by side on this machine, in worker processes of joblib's engine, loky."""
+"""Jobs in parallel on this machine, in worker processes of joblib's engine, loky."""
 
 import logging
 import multiprocessing
@@ -21,12 +21,14 @@ log = logging.getLogger(__name__)
 
 
 def jobs_at_once(n_jobs: object, jobs: int) -> int:
-    """Return how many of `jobs` run at once, from joblib's `n_jobs`: -1 is one per core, -2 all cores but one.
+    """Return how many of `jobs` run in parallel, from joblib's `n_jobs`: -1 is one per core, -2 all cores but one.
 
-    Anything else is a UserError.
+    UserError unless it is a whole number other than 0.
     """
     if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
-        raise UserError(f"hydra.launcher.n_jobs is {n_jobs!r}; expected how many jobs run at once, or -1: one per core")
+        raise UserError(
+            f"hydra.launcher.n_jobs is {n_jobs!r}; expected a number of parallel jobs, or -1 for one per core"
+        )
     return max(1, min(jobs, n_jobs if n_jobs > 0 else cpu_count() + 1 + n_jobs))
 
 
@@ -34,16 +36,16 @@ check = partial(jobs_at_once, jobs=1)
 
 
 def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs: int) -> list[JobReturn]:
-    """Run the jobs of `jobs.begin`, `n_jobs` at once (see `jobs_at_once`); return their results, in order.
+    """Run the jobs of `jobs.begin`, `n_jobs` in parallel (see `jobs_at_once`); return their results, in order.
 
-    Each worker has its own pool: in a shared pool loky ends all workers when one is killed, and loses their jobs.
+    Each worker has its own pool: in a shared pool, loky ends all workers when one is killed, and loses their jobs.
     """
     from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 
     jobs = begin(sweep, overrides, first)
     at_once = jobs_at_once(n_jobs, len(jobs))
     cores = max(1, cpu_count() // at_once)
-    log.info("%d jobs, %d at once, with %d of %d cores each", len(jobs), at_once, cores, cpu_count())
+    log.info("%d jobs, %d at a time, with %d of %d cores each", len(jobs), at_once, cores, cpu_count())
     for job in jobs:
         log.info("\t%s", job.label)
     new_worker = partial(ProcessPoolExecutor, max_workers=1, initializer=_begin, initargs=(os.getpid(),))

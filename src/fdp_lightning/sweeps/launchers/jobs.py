@@ -31,7 +31,7 @@ _LOOK_FOR_PARENT_S = 1.0
 
 
 class JobLostError(Exception):
-    """A job's process ended without a result: killed, out of memory, or its machine is lost."""
+    """Raised when a job's process ended without a result: killed, out of memory, or its machine lost."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def begin(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int) -> list[
 
 
 def jobs_of(overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
-    """Return the jobs of the overrides of each, numbered from `first`."""
+    """Return one job per list of overrides, numbered from `first`."""
     shared = set.intersection(*(set(job) for job in overrides)) if len(overrides) > 1 else set(overrides[0])
     jobs = []
     for number, job in enumerate(overrides, first):
@@ -78,7 +78,7 @@ def failed(job: Job, error: Exception) -> JobReturn:
 def lost(job: Job, why: str) -> JobReturn:
     """Return the result of a job whose process ended without one, for a reason that the launcher knows."""
     error = JobLostError(f"job {job.label} was lost ({why}); the same command resumes it")
-    log.warning("%s", error)  # at once, not after the last job
+    log.warning("%s", error)  # now, not after the last job
     return failed(job, error)
 
 
@@ -109,8 +109,8 @@ def run_here(sweep: Sweep, job: Job, state: dict[Any, Any], identity: str | None
 def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -> JobReturn:
     """Run Hydra's part of a job within the job's process, with exceptions that can be sent to another process.
 
-    Each line that it prints begins with the label, unless its output has its own file (None); it uses as many cores, or
-    all that the process may (None).
+    Each line that it prints begins with the label, or with nothing if its output has its own file (None). It may use
+    `cores` cores, or all that are available to the process (None).
     """
     if cores is None:
         os.environ.pop(CORES, None)
@@ -182,7 +182,7 @@ class _Labelled(io.TextIOBase):
 
 @cache  # one process runs many jobs
 def end_with(parent: int) -> None:
-    """End this process when the parent of this process id is gone; its own workers then end by themselves."""
+    """End this process when the parent with this process id is gone; its own workers then end too."""
 
     def watch() -> None:
         while os.getppid() == parent:

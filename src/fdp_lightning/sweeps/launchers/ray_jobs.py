@@ -19,12 +19,12 @@ from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, end_with, fai
 log = logging.getLogger(__name__)
 
 _HERE = (None, "local")
-_WIND_UP_S = 15.0  # seconds for interrupted jobs to end their folds in order
+_WIND_UP_S = 15.0  # seconds for interrupted jobs to end their folds properly
 _LONGEST_FOLDER = 27  # characters of the sockets' folder: the system allows 107, and Ray adds seventy
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_DEDUP_LOGS": "0",  # similar lines of several jobs are not duplicates
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # jobs that ask for no GPU share all of them, by our locks
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # jobs that request no GPU share all of them, through our locks
 }
 
 
@@ -79,7 +79,7 @@ def _job(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any], place: Path)
     except OSError as error:
         raise UserError(
             f"{place} does not exist on {os.uname().nodename}: a cluster's machines need the command's working folder, "
-            "with data and runs, in a shared file system"
+            "with data and runs, on a shared file system"
         ) from error
     end_with(os.getppid())
     return in_job(partial(run_here, sweep, job, state), job.label, cores)
@@ -113,7 +113,7 @@ def _connected(options: dict[str, Any]) -> Iterator[bool]:
 
 
 def _check_needs(needs: dict[str, Any], here: bool) -> None:
-    """Refuse jobs that would wait for ever for missing resources; a cluster may grow."""
+    """Reject jobs that would wait forever for missing resources; a cluster may grow."""
     import ray
 
     there = ray.cluster_resources()

@@ -39,7 +39,7 @@ class Submitted:
         return in_job(partial(run_here, self.sweep, self.job, self.state, identity), None, self.cores)
 
     def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
-        """Return the job to requeue when its time is over: the same one, because folds resume from checkpoints."""
+        """Return the job to requeue when its time is up: the same one, because folds resume from checkpoints."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -49,13 +49,13 @@ def check(cluster: str, **_options: Any) -> None:
     """Raise UserError if Slurm is requested but missing."""
     if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise UserError(
-            "hydra/launcher=submitit_slurm: there is no sbatch and srun on this machine; run the command on a login "
+            "hydra/launcher=submitit_slurm: sbatch and srun are not on this machine; run the command on a login "
             "node of a Slurm cluster, or try it out with hydra/launcher=submitit_local"
         )
 
 
 def new_executor(cluster: str, **options: Any) -> "submitit.AutoExecutor":
-    """Return an executor with these options; null leaves one to submitit, UserError where submitit refuses one."""
+    """Return an executor with these options; null leaves one to submitit. UserError if submitit rejects one."""
     import submitit
 
     given = {key: value for key, value in options.items() if value is not None}
@@ -65,7 +65,7 @@ def new_executor(cluster: str, **options: Any) -> "submitit.AutoExecutor":
     try:
         executor.update_parameters(**named)
     except (AssertionError, NameError, TypeError, ValueError) as error:
-        raise UserError(f"hydra.launcher: submitit refuses its options: {error}") from error
+        raise UserError(f"hydra.launcher: submitit rejects its options: {error}") from error
     return executor
 
 
@@ -77,7 +77,7 @@ def launch(
     jobs, state = begin(sweep, overrides, first), Singleton.get_state()
     cores = options.get("cpus_per_task")
     if cores is None and cluster == "local":
-        cores = max(1, cpu_count() // len(jobs))  # they all start at once
+        cores = max(1, cpu_count() // len(jobs))  # they all start together
     with executor.batch():
         submitted = [executor.submit(Submitted(sweep, job, cores, state)) for job in jobs]
     for job, handle in zip(jobs, submitted, strict=True):
