@@ -193,7 +193,7 @@ def range_remark(bits: int, option: str = "") -> str:
     """Return a remark on the scaling of 16-bit samples by the bits found or set by `option`; '' if 16 were found."""
     if bits == 16 and not option:
         return ""
-    what = f"are read as {bits}-bit images ({option}={bits})" if option else f"that hold {bits}-bit values"
+    what = f"are read as {bits}-bit images ({option}={bits})" if option else f"that use {bits} bits"
     return f"16-bit images {what}: 0..{2**bits - 1} are scaled to black..white"
 
 
