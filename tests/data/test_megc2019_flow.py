@@ -182,7 +182,7 @@ def test_a_network_gets_what_it_asks_for(htnet: Path, causalnet: Path, phases: l
     expected = pictures[..., ::-1].transpose(0, 1, 4, 2, 3).reshape(6, -1, 28, 28)
     np.testing.assert_allclose(values, expected, atol=1e-4)
     if len(phases) == 1:
-        with pytest.raises(UserError, match="1 pictures"):
+        with pytest.raises(UserError, match="1 images"):
             taken(store, clips, InputSettings("maps", phases=["apex_offset"]))
 
 

@@ -178,8 +178,8 @@ def test_by_action_units_a_clip_is_of_several_classes_or_none_and_stays() -> Non
         *(({"untested": untested}, "protocol.untested") for untested in ([36], "036", None)),
         ({"column": "action_units", "classes": {"AU6+AU12": [6], "AU4": [4]}}, r"'AU6\+AU12' cannot be the name"),
         ({"column": "action_units", "classes": {"": [6]}}, "'' cannot be the name"),
-        ({"column": "action_units", "classes": {"AU6": ["AU6"]}}, "'AU6' is no action unit"),
-        ({"column": "action_units", "classes": {"AU0": [0]}}, "'0' is no action unit"),
+        ({"column": "action_units", "classes": {"AU6": ["AU6"]}}, "'AU6' is not an action unit"),
+        ({"column": "action_units", "classes": {"AU0": [0]}}, "'0' is not an action unit"),
         ({"expected": {"classes": {"negativ": 5}}}, "negativ"),
         *(({"expected": expected}, "protocol.expected")
           for expected in (None, {"clip": 7}, {"classes": {"negative": "five"}}, {"clips": "7"}, {"datasets": 3},

@@ -208,7 +208,7 @@ def test_a_clip_under_two_datasets_is_caught(labelled: pd.DataFrame, store: Clip
     copy = clips[clips["subject"] == "02"].assign(dataset="other", subject="s7", clip="renamed")
     planted = pd.concat([clips, copy], ignore_index=True)
     copied = [checksums[row] for row in copy.index]
-    with pytest.raises(UserError, match=r"10 clips are the same frames under different subjects: .*other/s7/renamed"):
+    with pytest.raises(UserError, match=r"10 clips have the same frames under different subjects: .*other/s7/renamed"):
         check_clips(planted, [*checksums, *copied])
     with pytest.raises(UserError, match="listed twice: 02/"):
         check_clips(pd.concat([clips, clips.iloc[5:6]]), [*checksums, checksums[5]])

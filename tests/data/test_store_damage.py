@@ -160,7 +160,7 @@ def test_a_changed_an_added_and_a_lost_clip_are_told_and_the_others_are_taken_ov
     assert content(found.store.folder) == undisturbed
     assert f"1 clip whose files changed ({second})" in found.rebuilt_because
     assert f"1 clip added ({third})" in found.rebuilt_because
-    assert f"1 clip gone ({first_id})" in found.rebuilt_because
+    assert f"1 clip removed ({first_id})" in found.rebuilt_because
     assert found.rebuilt_because in caplog.text
     prepared.clear()
     assert ready(tmp_path, clips).store.holds(clips).all()
@@ -178,7 +178,7 @@ def test_other_settings_take_nothing_over(clips: pd.DataFrame, tmp_path: Path, m
     assert found.store.size == 48
     assert "data.faces.size 64 → 48" in found.rebuilt_because
     assert "data.policy strict → skip" in found.rebuilt_because
-    assert "clip" not in found.rebuilt_because.removeprefix(f"against {old.name}")
+    assert "clip" not in found.rebuilt_because.removeprefix(f"compared with {old.name}")
     assert content(old) == before
 
 

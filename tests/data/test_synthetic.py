@@ -216,7 +216,7 @@ def test_mtcnn_finds_one_plausible_face_of_each_default_subject() -> None:
 def test_own_portraits(tmp_path: Path) -> None:
     folder = tmp_path / "portraits"
     folder.mkdir()
-    with pytest.raises(UserError, match="no picture"):
+    with pytest.raises(UserError, match="no image"):
         SyntheticFaces(portraits=str(folder))
     cv2.imwrite(str(folder / "a.png"), cv2.resize(data.astronaut()[:300, 60:400, ::-1], None, fx=1.5, fy=1.5))
     (photograph,) = find_portraits(folder)
@@ -435,9 +435,9 @@ def test_a_film_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     even, odd = np.zeros((48, 64, 3), np.uint8), np.zeros((47, 64, 3), np.uint8)
     for name, pictures, message in (
         ("a.xyz", [even], "expected one of .mp4"),
-        ("a.mp4", [], "no picture"),
+        ("a.mp4", [], "no image"),
         ("a.mp4", [odd], "even numbers"),
-        ("a.mp4", [*[even] * 90, odd], r"a picture is \(47, 64, 3\)"),
+        ("a.mp4", [*[even] * 90, odd], r"an image is \(47, 64, 3\)"),
     ):
         with pytest.raises(ValueError, match=message):
             write_film(tmp_path / name, iter(pictures))

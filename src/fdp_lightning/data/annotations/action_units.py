@@ -1,4 +1,4 @@
-"""Action units (FACS) as datasets write them ('4+R10', '12L', '14or23', '4(k)', '?'), and as a protocol reads them."""
+"""Parsing of action units (FACS) as datasets write them ('4+R10', '12L', '14or23', '4(k)', '?')."""
 
 import re
 import unicodedata
@@ -14,11 +14,11 @@ from fdp_lightning.labels import JOIN
 
 Side = Literal["", "left", "right"]
 Intensity = Literal["", "A", "B", "C", "D", "E"]
-_LARGEST = 99  # FACS has no code of three digits
+_LARGEST = 99  # FACS has no three-digit codes
 _FLAGS = re.IGNORECASE | re.ASCII
 _SEPARATORS = re.compile(r"[+,、;/&|]|\band\b|和|与", re.IGNORECASE)
 _OR = re.compile(r" ?(?:or|或) ?", re.IGNORECASE)
-# Stand-ins for a written "or", "ref" and "(k)" while a cell is parsed.
+# Placeholders for a written "or", "ref" and "(k)" while a cell is parsed.
 _ALTERNATIVE, _REFERENCE, _STATIC = "\0", "\1", "\2"
 _LETTERS = "[LRATBU]"
 _UNIT = re.compile(
@@ -28,8 +28,8 @@ _UNIT = re.compile(
     _FLAGS,
 )
 _EXCLUSIVE = ("LR", "AU", "TB")  # a unit has at most one letter of each pair
-# Blanks that separate nothing: 'AU 12', 'L 12' and '12 L', '4 ?', '4 (k)'. Between two numbers, the letters D, M, L and
-# R belong to the second; others belong to the first, because they may be its intensity.
+# Spaces within a unit: 'AU 12', 'L 12' and '12 L', '4 ?', '4 (k)'. Between two numbers, the letters D, M, L and R
+# belong to the second; other letters belong to the first, because they may be its intensity.
 _BLANK_BEHIND_PREFIX = re.compile(
     rf"(?<![0-9A-Z])(AUS?|AD|[LRDM]|(?<![0-9A-Z)?.] ){_LETTERS}{{1,3}}) (?=[DM]?{_LETTERS}{{0,3}} ?(?:AU ?)?[0-9])",
     _FLAGS,
@@ -38,7 +38,7 @@ _BLANK_BEFORE_SUFFIX = re.compile(
     rf"(?<=[0-9A-ELR{_STATIC}?.]) (?=(?:[A-ELR]|\?+|{_STATIC})(?:[ {_ALTERNATIVE}]|$))", _FLAGS
 )
 # Parentheses: around a letter or a mark ('12(B)'), in 'ref(…)', around a unit after its letters ('A(12)'), and around
-# several units. A number after a number ('12(3)') is none of these: it may be a degree.
+# several units. A number after a number ('12(3)') is none of these: it may be an intensity.
 _MARK = re.compile(r"\( ?(\?+|[A-Z]) ?\)", _FLAGS)
 _REFERENCES = re.compile(rf"(?<![0-9A-Z])REF\.? ?(?:\(([^()]*)\)|(?={_LETTERS}{{0,3}}[0-9]))", _FLAGS)
 _BEHIND_LETTERS = re.compile(rf"(?<![0-9A-Z])({_LETTERS}{{1,3}})\( ?([0-9]+[A-E]?) ?\)", _FLAGS)
@@ -49,17 +49,26 @@ _SIDES: dict[str, Side] = {"L": "left", "R": "right"}
 
 @dataclass(frozen=True)
 class ActionUnit:
-    """One action unit of a cell."""
+    """One action unit of a cell.
 
-    number: int  # number of the unit, 1 to 99
-    side: Side = ""  # side given by a letter L or R before or after the number; '' if there is none
-    intensity: Intensity = ""  # letter A (trace) to E (maximum) after the number; '' if there is none
-    uncertain: bool = False  # True if the unit has a question mark or is one of several alternatives
-    static: bool = False  # True for 4DME's "(k)": the unit is present throughout and does not move
-    # letters before the number other than the side. In FACS, A is asymmetric, U unilateral, T the top and B the bottom
-    # of the lips. The meaning of DFME's D and M is undocumented.
+    Attributes:
+        number: number of the unit, 1 to 99.
+        side: side given by a letter L or R before or after the number; '' if there is none.
+        intensity: letter A (trace) to E (maximum) after the number; '' if there is none.
+        uncertain: True if the unit has a question mark or is one of several alternatives.
+        static: True for 4DME's "(k)": the unit is present throughout and does not move.
+        prefix: letters before the number other than the side. In FACS, A is asymmetric, U unilateral, T the top and B
+            the bottom of the lips. The meaning of DFME's D and M is undocumented.
+        reference: True inside SAMM's 'ref(…)', whose meaning is also undocumented.
+    """
+
+    number: int
+    side: Side = ""
+    intensity: Intensity = ""
+    uncertain: bool = False
+    static: bool = False
     prefix: str = ""
-    reference: bool = False  # True inside SAMM's 'ref(…)', whose meaning is also undocumented
+    reference: bool = False
 
     def __str__(self) -> str:
         return self.code + "?" * self.uncertain
@@ -74,19 +83,25 @@ class ActionUnit:
 
 @dataclass(frozen=True)
 class ActionUnits:
-    """Parsed contents of a cell of action units; `parse(str(units))` gives the same again."""
+    """Parsed contents of a cell of action units; `parse(str(units))` returns an equal object.
 
-    units: tuple[ActionUnit, ...] = ()  # annotated units in the order of the cell, including uncertain ones ('4?')
-    # groups of which one unit is meant ('14or23'); each unit of a group is uncertain
+    Attributes:
+        units: annotated units in the order of the cell, including uncertain ones ('4?').
+        alternatives: groups of which only one unit is meant ('14or23'); each unit of a group is uncertain.
+        unknown: True for a lone '?': the annotators saw something they could not name.
+        neutral: True for a 0, the neutral face in FACS: examined, and nothing moves. A blank cell does not mean that.
+        unreadable: words that cannot be parsed, as written.
+    """
+
+    units: tuple[ActionUnit, ...] = ()
     alternatives: tuple[tuple[ActionUnit, ...], ...] = ()
-    unknown: bool = False  # True for a lone '?': the annotators saw something they could not name
-    # True for a 0, in FACS the neutral face: examined, and nothing moves. A blank cell does not mean that.
+    unknown: bool = False
     neutral: bool = False
-    unreadable: tuple[str, ...] = ()  # words that cannot be parsed, as written
+    unreadable: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Distinct numbers of `units`, ascending: with the uncertain ones, without `alternatives`."""
+        """Distinct numbers of `units`, ascending, including uncertain ones but not `alternatives`."""
         return tuple(sorted({unit.number for unit in self.units}))
 
     @property
@@ -104,10 +119,10 @@ class ActionUnits:
 def parse(cell: str) -> ActionUnits:
     """Parse a cell of action units; any text is accepted, and words that cannot be parsed go to `unreadable`.
 
-    Units are separated by + , 、 ; / & |, 'and' or blanks, full-width or not. A unit is a number ('12', '12.0', 'AU12',
-    'AD19') with FACS letters before it (A, U, T, B; D and M in DFME), a side L or R before or after it, an intensity A
-    to E after it, and '?' or '(k)', in either case. 'ref(…)' and parentheses may enclose units. 'or' (或) makes units
-    alternatives; with a unit on one side only it marks that unit as uncertain.
+    Units are separated by + , 、 ; / & |, 'and' or spaces, full-width or not. A unit is a number ('12', '12.0', 'AU12',
+    'AD19'), optionally with FACS letters before it (A, U, T, B; D and M in DFME), a side L or R before or after it, an
+    intensity A to E after it, and '?' or '(k)'. Case is ignored. 'ref(…)' and parentheses may enclose units. 'or' (或)
+    joins alternatives; with a unit on one side only, it marks that unit as uncertain.
     """
     text = _without_parentheses(cell)
     units: list[ActionUnit] = []
@@ -138,8 +153,8 @@ def parse(cell: str) -> ActionUnits:
 
 
 def _without_parentheses(cell: str) -> str:
-    """Return a cell in one line without the parentheses that can be resolved; 'or', 'ref' and '(k)' as stand-ins."""
-    text = unicodedata.normalize("NFKC", "".join(map(_by_itself, cell))).translate(
+    """Return a cell as one line without resolvable parentheses, with placeholders for 'or', 'ref' and '(k)'."""
+    text = unicodedata.normalize("NFKC", "".join(map(_isolated, cell))).translate(
         {0: " ", 1: " ", 2: " ", **dict(zip(b"[]{}", "()()", strict=True))}
     )
     text = _OR.sub(_ALTERNATIVE, _SEPARATORS.sub("+", " ".join(text.split())))
@@ -153,8 +168,8 @@ def _without_parentheses(cell: str) -> str:
     return text
 
 
-def _by_itself(character: str) -> str:
-    """Return a character in a form that NFKC does not join to its neighbours' number: '①②' is not 12, '4²' not 42."""
+def _isolated(character: str) -> str:
+    """Return a character in a form that NFKC does not merge with adjacent digits: '①②' is not 12, '4²' not 42."""
     if unicodedata.category(character) == "Cf":  # invisible, such as the zero-width space
         return ""
     kind = unicodedata.decomposition(character).partition(" ")[0]
@@ -162,13 +177,13 @@ def _by_itself(character: str) -> str:
 
 
 def _as_written(word: str) -> str:
-    """Return an unreadable word with its stand-ins as text again, normalised because joining can recombine accents."""
+    """Return an unreadable word with its placeholders restored, normalised because joining can recombine accents."""
     text = word.replace(_ALTERNATIVE, "or").replace(_REFERENCE, "ref").replace(_STATIC, "(k)")
     return unicodedata.normalize("NFKC", text)
 
 
 def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
-    """Parse one word without blanks: a unit, '?' for a lone question mark, '0' for the neutral face, or '' if none."""
+    """Parse one word without spaces: a unit, '?' for a lone question mark, '0' for the neutral face, else ''."""
     if word and not word.strip("?"):
         return "?"
     match = _UNIT.fullmatch(word)
@@ -196,7 +211,7 @@ def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
 
 
 def as_meant(clips: pd.DataFrame, read_as: Mapping[str, str]) -> pd.Series:
-    """Return the clips' cells, with ambiguous ones replaced as `read_as` ('subject/clip' → cell) gives them."""
+    """Return the clips' cells, with ambiguous ones replaced according to `read_as` ('subject/clip' → cell)."""
     meant = (clips["subject"] + "/" + clips["clip"]).map(dict(read_as))
     plain = clips["action_units"].map(lambda cell: _is_plain(parse(cell)))
     return clips["action_units"].where(meant.isna() | plain, meant)
@@ -209,25 +224,25 @@ def classes_shown(cell: str, classes: Mapping[str, Sequence[object]]) -> str:
 
 
 def unreadable_lines(clips: pd.DataFrame, words: pd.Series) -> list[str]:
-    """Return a line on each unreadable notation, with its cells and clips, given the words of each clip."""
+    """Return a line on each unreadable notation, with its cells and clips, given the unreadable words of each clip."""
     return [
-        f"no action unit, '{word}' in {', '.join(map(repr, part['action_units'].unique()))}: {len(part)} "
-        f"({name_clips(part, most=400)}); say what is meant: protocol.read_as"
+        f"not an action unit, '{word}' in {', '.join(map(repr, part['action_units'].unique()))}: {len(part)} "
+        f"({name_clips(part, most=400)}); state what is meant in protocol.read_as"
         for word, part in clips.assign(words=words)[words != ""].groupby("words")
     ]
 
 
 def check_units(classes: Mapping[str, Sequence[object]], read_as: Mapping[str, object], protocol: str) -> None:
-    """Raise UserError if a class name contains the joining sign, or a label or a `read_as` cell is no plain unit."""
+    """Raise UserError if a class name contains `JOIN`, or a label or a `read_as` cell is not a plain unit."""
     if joined := [name for name in classes if JOIN in name or not name]:
         raise UserError(
-            f"protocol.classes of {protocol}: '{joined[0]}' cannot be the name of an action unit, because clips "
-            f"with several are written with a {JOIN} between them. Expected a name such as AU12"
+            f"protocol.classes of {protocol}: '{joined[0]}' cannot be the name of an action unit, because {JOIN} "
+            "joins the units of a clip. Expected a name such as AU12"
         )
     labels = [str(label) for labels in classes.values() for label in labels]
     if unread := [label for label in labels if not (label.isascii() and label.isdigit() and 0 < int(label) < 100)]:
         raise UserError(
-            f"protocol.classes of {protocol}: '{unread[0]}' is no action unit; expected numbers, as in AU12: [12]"
+            f"protocol.classes of {protocol}: '{unread[0]}' is not an action unit; expected numbers, as in AU12: [12]"
         )
     for clip, cell in read_as.items():
         if not isinstance(cell, str) or not _is_plain(parse(cell)):

@@ -1,4 +1,4 @@
-"""The tidy clip table: one row per annotated micro-expression, the same columns for every dataset; and its targets,
+"""The tidy clip table, one row per annotated micro-expression with the same columns for every dataset, and its targets
 as text (one class, or the action units shown, joined by '+') and as numbers.
 """
 
@@ -18,13 +18,13 @@ COLUMNS = [
     *KEY, "apex", "offset", "fps", "emotion", "objective", "action_units", "split", "folder", "remark",
 ]  # fmt: skip
 """All columns; unknown text is '', unknown frame numbers are NA. `objective` is the objective class, '1' to '7',
-`split` the owners' part ('train'); `remark` says what the adapter read differently from what is written."""
+`split` the owners' part ('train'); `remark` notes what the adapter read differently from what is written."""
 
 
 def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return all `COLUMNS`, sorted by `KEY`; frame numbers are nullable integers, NA unless whole and at least 0.
 
-    Of an apex that has digits but is no such number, `remark` says so.
+    An apex that has digits but is not such a number is noted in `remark`.
     """
     table = rows.reindex(columns=COLUMNS).copy()
     for column in _TEXT:
@@ -36,7 +36,7 @@ def clip_table(rows: pd.DataFrame) -> pd.DataFrame:
         whole = np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)
         table[column] = numbers.where(whole).astype("Int64")
     lost = table["apex"].isna() & (written != "")
-    remarks = "apex '" + written + "' is no frame number; read as unknown"
+    remarks = "apex '" + written + "' is not a frame number; read as unknown"
     table["remark"] = table["remark"].where(~lost, (table["remark"] + "; " + remarks).str.removeprefix("; "))
     return table.sort_values(KEY, ignore_index=True)
 
@@ -58,19 +58,19 @@ def require_keys(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def has_interval(table: pd.DataFrame) -> pd.Series:
-    """Return a mask of the clips whose onset and offset are known and in order, bool, one per row."""
+    """Return a mask, bool, one value per row, of the clips whose onset and offset are known and in order."""
     return (table["offset"] >= table["onset"]).fillna(False).astype(bool)
 
 
 def name_clips(table: pd.DataFrame, most: int = 8) -> str:
-    """List up to `most` clips as 'subject/clip', and the number of further ones."""
+    """List up to `most` clips as 'subject/clip', and the number of those left out."""
     names = [f"{subject}/{clip}" for subject, clip in zip(table["subject"], table["clip"], strict=True)]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def clip_id(row: pd.Series) -> str:
-    """Name a row's clip in messages and files, see `ClipKey`."""
+    """Return the name of a row's clip in messages and files, see `ClipKey`."""
     return str(ClipKey(row["dataset"], row["subject"], row["clip"], _onset(row["onset"])))
 
 
@@ -98,13 +98,13 @@ def apex_position(frame_numbers: np.ndarray, apex: float) -> int | None:
 
 
 def names_of(targets: pd.Series, kind: LabelKind) -> pd.Series:
-    """Return single class names under their clip's index label; a clip that shows several units has several rows."""
+    """Return class names under their clips' index labels; a clip that shows several units has several rows."""
     return targets.str.split(JOIN, regex=False).explode() if kind.is_multi else targets
 
 
 def target_numbers(targets: pd.Series, classes: Sequence[str], kind: LabelKind) -> np.ndarray:
-    """Convert targets to the numbers a network learns: class indices, int64, (n,); multi-label: 1 for each class shown,
-    else 0, float32, (n, k). Raises ValueError if one is not of these k classes.
+    """Convert targets to the numbers a network learns: class indices, int64, (n,), or, for multi-label targets, 1 for
+    each class shown and 0 otherwise, float32, (n, k). Raises ValueError if a target is not among the k classes.
     """
     if unknown := sorted(set(names_of(targets, kind)) - {*classes, *([""] if kind.is_multi else [])}):
         raise ValueError(f"targets {', '.join(unknown)} are not among the classes {', '.join(classes)}")
@@ -115,7 +115,7 @@ def target_numbers(targets: pd.Series, classes: Sequence[str], kind: LabelKind) 
 
 
 def class_counts(numbers: np.ndarray, n_classes: int) -> list[int]:
-    """Return the number of clips of each class, from `target_numbers`."""
+    """Return the number of clips of each class, given their `target_numbers`."""
     if numbers.ndim == 2:
         return [int(n) for n in numbers.sum(axis=0, dtype=np.float64)]
     return [int(n) for n in np.bincount(numbers, minlength=n_classes)]

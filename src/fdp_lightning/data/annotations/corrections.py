@@ -1,4 +1,4 @@
-"""Known errors of published annotations, from the table with reasons in `corrections.csv` beside this file."""
+"""Known errors of published annotations, listed with reasons in `corrections.csv` in this folder."""
 
 from functools import cache
 from pathlib import Path
@@ -10,9 +10,9 @@ from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.problems import Problem, remark
 from fdp_lightning.labels import KEY
 
-VERSION = 1  # increased with every change of a row, so that a score can state which corrections it was computed with
-# Option `corrections` → levels of the rows applied: the owners' newest annotation (older copies get the changes made
-# since), the same with its known errors corrected too, and the annotation exactly as written.
+VERSION = 1  # increased with every change of a row, so that scores can state the corrections they were computed with
+# Option `corrections` → levels of the rows applied. 'official': the owners' newest annotation (older copies get the
+# changes made since); 'corrected': known errors are corrected too; 'none': the annotation exactly as written.
 _APPLIED = {"official": ["official"], "corrected": ["official", "corrected"], "none": []}
 
 
@@ -27,8 +27,8 @@ def known_errors() -> pd.DataFrame:
 
 
 def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
-    """Return a clip table with the corrections of a level; raises UserError if there is no such level. A cell is
-    changed only if it holds the wrong value; look-alikes under another dataset's name are never corrected.
+    """Return a clip table with the corrections of a level; raises UserError if the level is unknown. A cell is changed
+    only if it holds the wrong value; look-alike datasets under another name are never corrected.
     """
     require_allowed({"corrections": level})
     applied = _APPLIED[level]
@@ -43,7 +43,7 @@ def correct(table: pd.DataFrame, level: str) -> pd.DataFrame:
 
 
 def correction_problems(table: pd.DataFrame) -> list[Problem]:
-    """Return the known errors that a table as annotated (`corrections=none`) contains."""
+    """Return the known errors in an uncorrected table (`corrections=none`)."""
     problems = []
     for error, places in _errors_in(table):
         detail = f"{error['reason']} ({error['source']})"
@@ -55,7 +55,7 @@ def correction_problems(table: pd.DataFrame) -> list[Problem]:
 
 
 def as_published(table: pd.DataFrame, column: str) -> set[str]:
-    """Return the ids of clips whose unusual `column` is known to be published so."""
+    """Return the ids of clips whose unusual `column` is known to be as published."""
     known = [places for error, places in _errors_in(table) if error["column"] == column]
     return {clip_id(table.loc[place]) for places in known for place in places}
 

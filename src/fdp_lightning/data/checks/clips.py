@@ -1,4 +1,4 @@
-"""Problems of a dataset copy: in its annotation, in its folders' listings, and in the pictures themselves."""
+"""Problems of a dataset copy: in its annotation, its folder listings and its images."""
 
 import os
 from collections import Counter
@@ -29,7 +29,7 @@ from fdp_lightning.data.faces.frames import (
 )
 from fdp_lightning.labels import KEY
 
-_LONG = 10  # clips so many times longer than the median are reported: their annotation is probably wrong
+_LONG = 10  # clips this many times longer than the median are reported: their annotation is probably wrong
 _Clip = tuple[str, list[Path]]
 
 
@@ -42,7 +42,7 @@ class Listing:
 
 
 def annotation_remarks(table: pd.DataFrame) -> Iterator[Problem]:
-    """Yield the problems of a table read with `corrections=none`; a broken row that is published so is not fatal."""
+    """Yield the problems of a table read with `corrections=none`; rows known to be published broken are not fatal."""
     known = correction_problems(table)
     published = {problem.clip for problem in known}
     yield from known
@@ -71,7 +71,7 @@ def annotation_problems(table: pd.DataFrame) -> Iterator[Problem]:
 
 
 def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
-    """Return the frames of each folder, listing every folder once."""
+    """Return the frames of each folder; every folder is listed once."""
     listings = {}
     for folder in dict.fromkeys(folders):
         try:
@@ -82,7 +82,7 @@ def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
 
 
 def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Problem]:
-    """Compare frames with the annotation and folders with the labels, and find clips that look like copies."""
+    """Yield differences between frames and annotation, unlabelled folders, and clips that look like copies."""
     root = dataset.frame_root()
     if not dataset.has_frames():
         state = "holds no folder of a subject" if is_folder(root) else "is missing"
@@ -111,7 +111,7 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
 
 
 def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip]:
-    """Return each clip that has pictures, with those of its interval."""
+    """Return each clip that has images, with the paths of those in its interval."""
     found = []
     for usable, (_, row) in zip(has_interval(clips), clips.iterrows(), strict=True):
         files = listings[row["folder"]].files if usable else []
@@ -121,7 +121,7 @@ def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip
 
 
 def size_problems(clips: Sequence[_Clip], workers: int = 1) -> Iterator[Problem]:
-    """Yield clips whose first picture differs in size from most, by its header alone, and unreadable headers."""
+    """Yield clips whose first image has an unusual size or an unreadable header; only headers are read."""
     with ThreadPoolExecutor(workers) as pool:
         sizes = list(pool.map(partial(_size, image_size), [paths[0] for _, paths in clips]))
     counts = Counter(size for size in sizes if not isinstance(size, str))
@@ -134,7 +134,7 @@ def size_problems(clips: Sequence[_Clip], workers: int = 1) -> Iterator[Problem]
 
 
 def decode_problems(clips: Sequence[_Clip], workers: int, progress: Callable[[int, int], None]) -> Iterator[Problem]:
-    """Yield every picture that cannot be decoded or differs in size from the first of its clip, see `decoded`."""
+    """Yield every image that cannot be decoded or differs in size from the first one of its clip, see `decoded`."""
     jobs = [(clip, path) for clip, paths in clips for path in paths]
     first_of: dict[str, tuple[int, int]] = {}
     sizes = decoded(partial(_size, _decoded_size), [path for _, path in jobs], workers, progress)
@@ -147,7 +147,7 @@ def decode_problems(clips: Sequence[_Clip], workers: int, progress: Callable[[in
 
 
 def _size(read: Callable[[Path], tuple[int, int]], path: Path) -> tuple[int, int] | str:
-    """Return width and height, or what is wrong with the file."""
+    """Return width and height, or a description of what is wrong with the file."""
     try:
         return read(path)
     except UnreadableImageError as error:
@@ -164,7 +164,7 @@ def _frame_problems(
 ) -> Iterator[Problem]:
     counts = Counter(file.number for file in inside)
     first, last = (min(counts), max(counts)) if counts else (offset + 1, offset)
-    # Counted, not listed: an offset with an extra digit would make lists of millions.
+    # Counted, not listed: an offset with a digit too many would produce lists of millions.
     gaps = last - first + 1 - len(counts)
     at_the_ends = offset - onset + 1 - len(counts) - gaps
     for kind, lacking, places in (
@@ -181,18 +181,18 @@ def _frame_problems(
     for file in inside:
         if trouble := unreadable(file.path):
             yield Problem(clip, "unreadable_frame", trouble)
-    # Frames of one recording are alike: a file far smaller than its neighbours may be truncated.
+    # Frames of one recording have similar sizes: a much smaller file may be truncated.
     usual = sorted(file.size for file in inside)[len(inside) // 2] if inside else 0
     for file in inside:
         if 0 < file.size < usual / 2:
-            about = f"the clip's files about {usual}; check_data.deep=true decodes it"
+            about = f"the clip's other files about {usual}; check_data.deep=true decodes it"
             yield remark(clip, "small_file", f"{file.path} has {file.size} bytes, {about}")
 
 
 def _extra(
     clips: pd.DataFrame, listings: Mapping[str, Listing], used: Mapping[str, list[tuple[int, int]]]
 ) -> Iterator[Problem]:
-    """Yield frames that no clip of their folder covers, under the name of its first clip."""
+    """Yield frames that no clip of their folder covers, under the name of the folder's first clip."""
     for folder, rows in clips.groupby("folder", sort=False):
         covered = used.get(str(folder), [])
         numbers = (file.number for file in listings[str(folder)].files)
@@ -203,13 +203,13 @@ def _extra(
 
 
 def _unlabelled(dataset: FaceDataset, labelled: set[str]) -> Iterator[Problem]:
-    """Yield folders with pictures that contain no annotated clip."""
+    """Yield folders with images that contain no annotated clip."""
     root = dataset.frame_root()
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name.lower() not in dataset.other_folders)
         is_known = place in labelled or place == str(root)
         if not is_known and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in files):  # noqa: PTH122
-            detail = f"{place}: pictures that belong to no annotated clip"
+            detail = f"{place}: images that do not belong to an annotated clip"
             yield remark(str(Path(place).relative_to(root)), "unlabelled_folder", detail)
 
 
@@ -218,7 +218,7 @@ def _copies(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Pr
     first_with: dict[tuple[int, ...], str] = {}
     for folder, rows in clips.groupby("folder", sort=False):
         sizes = tuple(file.size for file in listings[str(folder)].files)
-        # Two frames of one size may be chance, and uncompressed pictures all have one size.
+        # Two files of the same size may be chance, and uncompressed images all have the same size.
         if len(sizes) < 3 or len(set(sizes)) == 1:
             continue
         twin = first_with.setdefault(sizes, str(folder))
@@ -228,12 +228,12 @@ def _copies(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Pr
 
 
 def _unit_problems(table: pd.DataFrame) -> Iterator[Problem]:
-    if table["action_units"].eq("").all():  # a dataset without any (SMIC) needs no remark on each of its clips
+    if table["action_units"].eq("").all():  # no remark on every clip of a dataset without units (SMIC)
         return
     for _, row in table.iterrows():
         cell, units = row["action_units"], parse(row["action_units"])
         if units.unreadable:
-            detail = f"'{cell}': {', '.join(units.unreadable)} is no action unit"
+            detail = f"'{cell}': {', '.join(units.unreadable)} is not an action unit"
             yield remark(clip_id(row), "unreadable_action_units", detail)
         elif units.uncertain:
             yield remark(clip_id(row), "uncertain_action_units", f"'{cell}'")

@@ -1,4 +1,4 @@
-"""Problems of clips, in one form for all checks: annotation, listing, pictures, faces."""
+"""Problems of clips, in one form for all checks: annotation, listing, images, faces."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -33,13 +33,14 @@ _OF_A_CLIP = _OF_SOME_FRAMES | {"missing_folder", "bad_interval"}
 
 def refused(problems: Iterable[Problem], policy: str, chosen: Collection[str], with_frames: Collection[str]) -> int:
     """Return the number of fatal problems that a run under `data.policy` does not accept: 'strict' accepts none, 'clip'
-    those of clips `with_frames`, 'skip' those of any clips if another of the protocol's (`chosen`) is left.
+    accepts those of single frames in clips `with_frames`, 'skip' those of any clip as long as another of the protocol's
+    clips (`chosen`) is left.
     """
     fatal = [problem for problem in problems if problem.fatal]
     if policy == "skip":
         lost = {problem.clip for problem in fatal}
         left = any(clip in with_frames and clip not in lost for clip in chosen)
-        # A row without an onset stops every run, and so does a folder of all frames that is missing.
+        # A row without an onset stops every run, as does a missing folder of all frames: their `clip` has no @onset.
         return sum(not (left and p.kind in _OF_A_CLIP and re.search(r"@\d+$", p.clip)) for p in fatal)
     if policy == "clip":
         return sum(not (p.kind in _OF_SOME_FRAMES and p.clip in with_frames) for p in fatal)

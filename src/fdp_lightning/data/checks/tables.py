@@ -1,4 +1,4 @@
-"""Output of `task=check_data`: a dataset's protocols, and its problems, those not as published first."""
+"""Output of `task=check_data`: a dataset's protocols and its problems, those not as published first."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ def print_protocols(
     differences: Iterable[str],
     left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Print the counts of every protocol; of the chosen one, its differences and the clips left out by reason."""
+    """Print the counts of every protocol, and the differences and left-out clips (by reason) of the chosen one."""
     screen = _screen()
     table = Table(title=f"{dataset}: protocols", title_justify="left")
     for heading in ("protocol", "clips", "subjects", "classes", "as expected"):
@@ -35,7 +35,7 @@ def print_protocols(
         state = "differs" if counts["differences"] else "yes" if counts["expected"] else "nothing to compare"
         classes = ", ".join(f"{label} {n}" for label, n in counts["classes"].items())
         n_clips, without = counts["n_clips"], len(counts["without_frames"])
-        # A copy of the labels alone is not told by every protocol that it has no frames.
+        # In a copy that holds only the labels, not every protocol has to repeat that there are no frames.
         counted = f"{n_clips} ({n_clips - without} with frames)" if 0 < without < n_clips else str(n_clips)
         table.add_row(name, counted, str(counts["n_subjects"]), classes, state)
     screen.print(table)
@@ -46,9 +46,9 @@ def print_protocols(
 
 
 def print_without_frames(protocol: str, clips: Sequence[str], without: Sequence[str]) -> None:
-    """Print which of a protocol's clips (`clips.clip_id`) have no frames, by subject; check.json holds all."""
+    """Print the clips (`clips.clip_id`) of a protocol that have no frames, by subject; check.json holds all."""
     screen = _screen()
-    screen.print(f"\nno frames of {len(without)} of the {len(clips)} clips of {protocol}", style="bold")
+    screen.print(f"\n{len(without)} of the {len(clips)} clips of {protocol} have no frames", style="bold")
     datasets = {clip.split("/", 1)[0] for clip in clips}
     of_subject = Counter(_subject(clip, datasets) for clip in clips)
     missing: dict[str, list[str]] = {}
@@ -66,7 +66,9 @@ def print_without_frames(protocol: str, clips: Sequence[str], without: Sequence[
     for line in lines[:_MOST_SUBJECTS]:
         screen.print(f"  {visible(_cut(line))}", soft_wrap=not screen.is_terminal)
     if len(lines) > _MOST_SUBJECTS:
-        screen.print(f"  … and of {len(lines) - _MOST_SUBJECTS} more subjects (all in check.json: without_frames)")
+        screen.print(
+            f"  … and clips of {len(lines) - _MOST_SUBJECTS} more subjects (all in check.json: without_frames)"
+        )
 
 
 def _subject(clip: str, datasets: Collection[str]) -> str:
@@ -76,7 +78,7 @@ def _subject(clip: str, datasets: Collection[str]) -> str:
 
 
 def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
-    """Print the problems by kind, first the kinds with most that are not as published; paths relative to `roots`."""
+    """Print the problems by kind, with most deviations from the published data first; paths relative to `roots`."""
     screen = _screen()
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
@@ -104,8 +106,8 @@ def _screen() -> Console:
 
 
 def _print_line(screen: Console, clip: str, text: str) -> None:
-    """Print one line if it fits or the output is not a terminal; else print the text below the clip's name."""
-    clip, text = visible(clip), visible(text)  # names of files may hold commands to the terminal
+    """Print one line if it fits or the output is not a terminal; otherwise print the text below the clip's name."""
+    clip, text = visible(clip), visible(text)  # file names may contain terminal control sequences
     line = f"{clip}  {text}" if clip else text
     if clip and screen.is_terminal and len(line) > screen.width:
         screen.print(clip)

@@ -19,39 +19,39 @@ _LEVELS_DEEPER = 3  # folder levels searched for frames that are not where the r
 class FaceDataset:
     """One dataset on the user's disk.
 
-    A subclass states where the annotations are, what their columns are called and where a clip's frames lie; it
-    overrides `_as_meant` for what has to be interpreted, or `_annotations` if its annotation is of another kind. Its
-    docstring gives counts, layout, paper and quirks.
+    A subclass states where the annotations are, what their columns are called and where a clip's frames are. It
+    overrides `_as_meant` to interpret the rows, or `_annotations` if the annotation is not a sheet with these columns.
+    Its docstring gives counts, layout, paper and quirks.
 
     Args:
         root: folder of the user's copy.
         frames: kind of frames to read, a key of `frame_folders`; the first by default.
-        name: dataset name in the clip table; differs from the class's own for look-alikes such as the synthetic set.
+        name: dataset name in the clip table, if not the class's own (for look-alikes such as the synthetic dataset).
     """
 
     name: ClassVar[str]
     fps: ClassVar[float]
     request_page: ClassVar[str]
-    # The annotation releases a protocol may ask for; the first is the default.
+    # Annotation releases that a protocol may ask for; the first is the default.
     label_versions: ClassVar[tuple[str, ...]]
-    # Annotation release → names of its file: the owners', then those of other copies in circulation.
+    # Annotation release → names of its file: the owners' name, then those of other copies in circulation.
     workbooks: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     sheet: ClassVar[str] = ""  # name of the sheet with the clips; '' for the first that has the columns
     # Column of the clip table → header in the sheet, see `workbook.read_sheet`.
     columns: ClassVar[Mapping[str, str]] = {}
     optional_columns: ClassVar[Mapping[str, str]] = {}  # the same for columns that a copy may lack
-    digits: ClassVar[int] = 0  # digits of a subject's number in the clip table; 0 if the annotation's own text is kept
-    # Folders of a clip's frames below `frame_root`, of which the first that exists counts; per kind if they differ.
+    digits: ClassVar[int] = 0  # digits of a subject's number in the clip table; 0 to keep the annotation's own text
+    # Folders of a clip's frames below `frame_root`, of which the first that exists is used; per kind if they differ.
     clip_folders: ClassVar[tuple[str, ...] | Mapping[str, tuple[str, ...]]] = ("{subject}/{clip}",)
     # Kind of frames → the folders below `root` a release may have unpacked them to ('.' for `root` itself).
     frame_folders: ClassVar[Mapping[str, tuple[str, ...]]]
-    # Regular expression of the subjects' folder names, by which a folder of frames is recognised; case-insensitive.
+    # Regular expression (case-insensitive) for subjects' folder names, by which a folder of frames is recognised.
     subject_folders: ClassVar[str]
     crops: ClassVar[str | None] = None  # kind of frames that are the owners' own face crops, if published
-    # Kinds that hold whole recordings, where frames outside the clips and folders without a clip are normal.
+    # Kinds that hold whole recordings, in which frames outside the clips and folders without a clip are normal.
     recordings: ClassVar[frozenset[str]] = frozenset()
     gaps_are_normal: ClassVar[bool] = False  # true if the owners themselves publish clips with missing frames
-    # Lower-case names of folders with images that are not frames of clips ('depth').
+    # Lower-case names of folders whose images are not frames of clips ('depth').
     other_folders: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, root: str | Path, frames: str | None = None, name: str | None = None) -> None:
@@ -64,13 +64,13 @@ class FaceDataset:
 
     def clips(self, labels: str | None = None, corrections: str = "official") -> pd.DataFrame:
         """Return the clip table (`clips.COLUMNS`) under one of `label_versions` and a level of `correct`; raises
-        UserError as `annotations` does, or if two rows cannot be told apart.
+        UserError as `annotations` does, or if rows lack a key or share one.
         """
         source, table = self.annotations(labels)
         return require_keys(correct(table, corrections), source)
 
     def annotations(self, labels: str | None = None) -> tuple[str, pd.DataFrame]:
-        """Return the path of the annotation and its clip table as written, with duplicate and broken rows; raises
+        """Return the path of the annotation and its clip table as written, including duplicate and broken rows; raises
         UserError if the folder, the workbook or a column is missing, or the version is unknown.
         """
         version = labels or self.default_labels()
@@ -90,8 +90,8 @@ class FaceDataset:
         return self.label_versions[0]
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        """Return the annotation file and its rows with the `clips.COLUMNS` it knows; dataset and fps only if they vary.
-        `folder` is where a clip's frames should be; use `self.folders()`, which finds them regardless of case.
+        """Return the annotation file and its rows with those `clips.COLUMNS` that are known; dataset and fps only if
+        they vary. `folder` is where a clip's frames should be; `self.folders()` finds it regardless of case.
         """
         path = find_workbook(self.root, self.workbooks[version], self.request_page)
         rows = read_sheet(path, self.columns, self.sheet, self.optional_columns)
@@ -103,7 +103,7 @@ class FaceDataset:
         return path, rows.assign(folder=self._folders_of(rows))
 
     def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of the sheet as this dataset's quirks mean them."""
+        """Return the rows of the sheet, interpreted according to this dataset's quirks."""
         return rows
 
     def _folders_of(self, rows: pd.DataFrame) -> list[str]:
@@ -116,12 +116,12 @@ class FaceDataset:
         ]
 
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
-        """Return a one-row table for a clip on disk that has no label; its interval is that of its files."""
+        """Return a one-row table for an unlabelled clip on disk, with the interval of its files."""
         raise UserError(f"{self.name} cannot read a clip without a label ({subject}/{clip}, protocol.include)")
 
     def frame_root(self) -> Path:
-        """Return the folder of the chosen frames: the candidate that holds subjects, in `root` or some levels deeper;
-        else the first that exists, or else the first. Raises UserError if several deeper ones do.
+        """Return the folder of the chosen frames: the candidate that holds subjects, in `root` or up to three levels
+        deeper; else the first that exists, or else the first. Raises UserError if several deeper ones hold subjects.
         """
         candidates = self.frame_folders[self.frames]
         if place := next((place for place in self._places(self.root) if self.holds_subjects(place)), None):
@@ -144,12 +144,12 @@ class FaceDataset:
         return existing(self.root, candidates)
 
     def found_deeper(self) -> str:
-        """Return the folder the frames are read from if it is not where the release puts them, else ''."""
+        """Return the folder that frames are read from if the release puts them elsewhere, else ''."""
         place = self.frame_root()
         return "" if place in self._places(self.root) or place == self.root else str(place)
 
     def has_frames(self) -> bool:
-        """Return True if there is a folder of the chosen frames; `root` itself is one if a subject lies in it."""
+        """Return True if there is a folder of the chosen frames; `root` itself is one if it holds a subject."""
         place = self.frame_root()
         return is_folder(place) and (place != self.root or self.holds_subjects(place))
 
@@ -160,7 +160,7 @@ class FaceDataset:
         return re.fullmatch(self.subject_folders, name, re.IGNORECASE) is not None
 
     def _places(self, folder: Path) -> list[Path]:
-        """Return the existing candidates for the chosen frames in a folder, in their order."""
+        """Return the existing candidates for the chosen frames in a folder, in order of preference."""
         found = (existing(folder, [candidate]) for candidate in self.frame_folders[self.frames])
         return [place for place in found if is_folder(place)]
 

@@ -18,7 +18,7 @@ class CASME2(FaceDataset):
     """CASME II: 255 micro-expressions of 26 subjects at 200 fps, 640×480 colour.
 
     Paper: Yan et al., "CASME II: An improved spontaneous micro-expression database and the baseline evaluation", PLoS
-    ONE 9(1), 2014. Two releases of the labels differ in the emotion of three clips of subject 24 (sadness in 2014,
+    ONE 9(1), 2014. The two releases of the labels differ in the emotion of three clips of subject 24 (sadness in 2014,
     surprise in 2019) and in the action units of 56 clips.
     Objective classes: Davison, Merghani & Yap, J. Imaging 4(10), 2018.
 
@@ -31,7 +31,7 @@ class CASME2(FaceDataset):
         Cropped/sub01/EP02_01f/reg_img46.jpg             the owners' crops
 
     Quirks: the subject is text ('01') that spreadsheets turn into a number; ApexFrame is '/' for 04/EP12_01f; AU
-    cells mix numbers and text; clip names are irregular; sub09/EP02_02f and sub24/EP02_07 lie on disk without a label.
+    cells mix numbers and text; clip names are irregular; sub09/EP02_02f and sub24/EP02_07 are on disk without a label.
     """
 
     name = "casme2"
@@ -64,10 +64,10 @@ class CASME2(FaceDataset):
         return super().default_labels()
 
     def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows with the objective class of the separate workbook, or else of the sheet; '' without both."""
+        """Return the rows with the objective class from the separate workbook, else from the sheet, else ''."""
         try:
             path = find_workbook(self.root, [_OBJECTIVE_FILE], self.request_page)
-        except MissingTableError:  # only some protocols need it, and those report that they find no clip
+        except MissingTableError:  # only some protocols need it, and these report that they find no clips
             return rows
         sheet = read_sheet(path, {"subject": "Subject", "clip": "Filename", **_CLASS})
         keys = zip(padded(sheet["subject"], 2), sheet["clip"].str.lower(), strict=True)
@@ -76,7 +76,7 @@ class CASME2(FaceDataset):
         return rows.assign(objective=[class_of.get((subject, clip)) or own for subject, clip, own in keys_here])
 
     def unlabelled(self, subject: str, clip: str) -> pd.DataFrame:
-        """Return a one-row table for a clip that has no label, with the interval of its files; 0..0 without them."""
+        """Return a one-row table for an unlabelled clip, with the interval of its files, or 0..0 if it has none."""
         row = pd.DataFrame([{"subject": subject, "clip": clip}])
         folder = self._folders_of(row)[0]
         numbers = [file.number for file in list_frames(Path(folder))] if Path(folder).is_dir() else []

@@ -24,10 +24,10 @@ class CASME3A(FaceDataset):
         part_A/spNO.1/a/depth/12.png
         Part_A_ME_clip/frame/spNO.1_a_355/355.jpg   the clips cut out, named by subject, recording and onset
 
-    Quirks: 191 recordings hold several clips; their letters occur in the other case on disk; 'others' is also written
-    'Others'; 55 clips have onset = apex, 72 are longer than 60 frames, 18 shorter than 8; about one in ten misses
-    frames, which the owners call normal; six rows have impossible frame numbers (see corrections.csv). Version 1 of
-    the labels (921 rows; protocol.labels=v1, without published counts) is an .xls and has to be saved as .xlsx.
+    Quirks: 191 recordings hold several clips; the letters of recordings differ in case on disk; 'others' is also
+    written 'Others'; 55 clips have onset = apex, 72 are longer than 60 frames, 18 shorter than 8; about one clip in ten
+    lacks frames, which the owners call normal; six rows have impossible frame numbers (see corrections.csv). Version 1
+    of the labels (921 rows; protocol.labels=v1, without published counts) is an .xls and has to be saved as .xlsx.
     """
 
     name = "casme3a"
@@ -58,6 +58,6 @@ class CASME3A(FaceDataset):
     other_folders = frozenset({"depth"})
 
     def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
-        # 'spno. 149', 'SPNO149' and 149 become 'spNO.149'; anything else stays.
+        # 'spno. 149', 'SPNO149' and 149 become 'spNO.149'; anything else is unchanged.
         numbers = padded(rows["subject"].str.replace(r"(?i)^spno[\s.]*", "", regex=True), 1)
         return rows.assign(subject=numbers.str.replace(r"^(\d+)$", r"spNO.\1", regex=True))

@@ -19,11 +19,11 @@ class CASME3C(FaceDataset):
 
         CAS(ME)3_part_C_ME.xlsx          sheet mockCrimeME
         part_C/01/1/color/12.jpg         by subject and clip; 01/1/… in `root` itself works too
-        part_C/01/a/color/12.jpg         or the subject's one recording, where no clips are cut out
+        part_C/01/a/color/12.jpg         or the subject's only recording, if no clips are cut out
         part_C/01/1/depth/12.png
 
-    Quirks: no apex is annotated; AU are separated by commas, one of them a full-width '，'; there is no subject 22; a
-    subject without a clip may have a row of its own, which is left out.
+    Quirks: no apex is annotated; AUs are separated by commas, one of them a full-width '，'; there is no subject 22; a
+    subject without a clip may have a row, which is left out.
     """
 
     name = "casme3c"
@@ -48,6 +48,6 @@ class CASME3C(FaceDataset):
     other_folders = frozenset({"depth"})
 
     def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
-        says_something = (rows[["onset", "offset", "action_units", "emotion"]] != "").any(axis=1)
-        rows = rows[says_something].reset_index(drop=True)
+        has_content = (rows[["onset", "offset", "action_units", "emotion"]] != "").any(axis=1)
+        rows = rows[has_content].reset_index(drop=True)
         return rows.assign(action_units=rows["action_units"].str.replace("，", ","))

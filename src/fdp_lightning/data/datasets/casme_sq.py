@@ -23,7 +23,7 @@ _IDS = dict(zip(map(str, range(1, 23)), map(str, (15, 16, *range(19, 28), *range
 
 
 class CASMESquared(FaceDataset):
-    """CAS(ME)²: 57 micro-expressions of 14 subjects, 357 with the macro-expressions of 22, at 30 fps, 640×480 colour.
+    """CAS(ME)²: 57 micro-expressions of 14 subjects (357 clips of 22 with macro-expressions), 30 fps, 640×480 colour.
 
     Paper: Qu et al., "CAS(ME)²: A database for spontaneous macro-expression and micro-expression spotting and
     recognition", IEEE TAFFC 9(4), 2018.
@@ -35,11 +35,12 @@ class CASMESquared(FaceDataset):
         cropped/26/disgust1_1/…                       the owners' crops, of 341 of the 357 clips
         rawpic/s26/26_0101disgustingteeth/img001.jpg  whole recordings, named by subject and video
 
-    Quirks: the clips' sheet counts participants 1 to 22, the folders and this table go by the raw subject id ('15' to
-    '40'); 44 macro rows have the offset 0, for not observed: the apex is taken and `remark` says so; the apex of four
-    macro rows lies outside their interval; some AU cells are blank or say '14or23'; a self-report says 'happyiness'.
+    Quirks: the clips' sheet numbers participants from 1 to 22, whereas folders and this table use the raw subject id
+    ('15' to '40'); 44 macro rows have the offset 0, meaning not observed: the apex is used instead, with a `remark`;
+    the apex of four macro rows is outside their interval; some AU cells are blank or contain '14or23'; one self-report
+    is 'happyiness'.
 
-    Labels 'micro' are the micro-expressions alone, 'all' also the macro-expressions.
+    The labels 'micro' comprise only the micro-expressions, 'all' the macro-expressions too.
     """
 
     name = "casme_sq"
@@ -60,7 +61,7 @@ class CASMESquared(FaceDataset):
         rows = read_headerless_sheet(path, _COLUMNS)
         rows["participant"] = padded(rows["participant"], 1)
         marks = [rows["participant"].str.isdigit(), rows["clip"].str.contains("_"), _numbers(rows["onset"]).notna()]
-        # Prose has none of the three; a clip that lacks only some of them is kept, so that it is reported.
+        # Prose has none of these marks; a row that lacks only one is kept, so that it is reported.
         rows = rows[pd.concat(marks, axis=1).sum(axis=1) >= 2].reset_index(drop=True)
         if version == "micro":
             rows = rows[rows["expression"].str.contains("micro", case=False)].reset_index(drop=True)
@@ -77,7 +78,7 @@ class CASMESquared(FaceDataset):
         find, folders = self.folders().find, []
         videos = rows["clip"].str.rpartition("_")[0].str.lower()  # 'anger1' of 'anger1_2'
         for subject, video in zip(subjects, videos, strict=True):
-            # A recording is named by subject and video ('26_0101'); an English title follows.
+            # A recording's name is subject and video ('26_0101'), then an English title.
             parent, start = Path(find(f"s{subject}")), f"{subject}_{codes.get(video, '?')}"
             named = (folder for folder in subfolders(parent) if folder.name.startswith(start))
             folders.append(str(next(named, parent / start)))
@@ -85,7 +86,7 @@ class CASMESquared(FaceDataset):
 
 
 def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return participant → raw subject id, and video → code, recognised by their form in any column order."""
+    """Return participant → raw subject id, and video → code; cells are recognised by form, in any column order."""
     ids: dict[str, str] = {}
     codes = dict(_CODES)
     for cells in all_rows(path):
@@ -95,19 +96,19 @@ def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         if folders and numbers:
             ids.setdefault(numbers[0], folders[0])
         elif names and numbers:
-            codes[names[0]] = numbers[0].zfill(4)  # a spreadsheet takes 0101 for the number 101
+            codes[names[0]] = numbers[0].zfill(4)  # spreadsheets turn 0101 into the number 101
     # A damaged sheet 2 may lack some; `_IDS` fills them in unless two participants would then share an id.
     whole = {**_IDS, **ids}
     return (whole if len(set(whole.values())) == len(whole) else ids), codes
 
 
 def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:
-    """Replace an offset of 0 by the apex and an apex of 0 by none, and note each change in `remark`."""
+    """Replace an offset of 0 by the apex, remove an apex of 0, and note each change in `remark`."""
     no_apex = _numbers(rows["apex"]) == 0
     apex = rows["apex"].mask(no_apex, "")
     no_offset = (_numbers(rows["offset"]) == 0) & _numbers(apex).notna()
     remarks = no_apex.map({True: "apex 0 is read as unknown", False: ""})
-    remarks = remarks.mask(no_offset, "offset 0 stands for not observed; the apex is read for it")
+    remarks = remarks.mask(no_offset, "offset 0 means not observed; the apex is used instead")
     return rows.assign(apex=apex, offset=rows["offset"].mask(no_offset, apex), remark=remarks)
 
 

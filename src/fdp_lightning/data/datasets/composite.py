@@ -8,8 +8,8 @@ from fdp_lightning.errors import UserError
 
 
 class Composite:
-    """Several datasets under one protocol, such as MEGC2019. Each keeps its name, so that no subjects collide. `root`
-    holds the copies; a member may lie elsewhere (`data.adapter.members.<name>.root`).
+    """Several datasets under one protocol, such as MEGC2019. Each keeps its name, so that subjects do not collide.
+    `root` holds the copies; a member may be elsewhere (`data.adapter.members.<name>.root`).
     """
 
     def __init__(self, root: str | Path, members: Mapping[str, FaceDataset], name: str) -> None:
@@ -17,6 +17,8 @@ class Composite:
         self.table_name = name
         for key, member in members.items():
             if key != member.table_name:
-                raise UserError(f"data.adapter.members.{key} is the dataset {member.table_name}; expected its own name")
+                raise UserError(
+                    f"data.adapter.members.{key} is the dataset {member.table_name}; expected that name as its key"
+                )
             member.root_key = f"data.adapter.members.{key}.root"
         self.members = list(members.values())

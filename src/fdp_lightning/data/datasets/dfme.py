@@ -19,7 +19,7 @@ _COLUMNS = {
 }  # fmt: skip
 _EMOTION, _UNITS = {"emotion": "Emotion"}, {"action_units": "AU"}
 _TEST = r"test[ _-]*(?:set|data|ing|part)?[ _-]*{}(?![a-z])"
-# Part → the pattern that its workbook's and folder's lower-cased names contain; none of them is documented.
+# Part → pattern in the lower-case names of its workbook and folder; none of the names is documented.
 _SPLITS = {"train": "train", "test_a": _TEST.format("a"), "test_b": _TEST.format("b")}
 
 
@@ -27,16 +27,16 @@ class DFME(FaceDataset):
     """DFME: 1856 + 474 + 299 micro-expressions of 176 + 42 + 41 subjects (train, test A, test B), 1024×768 grey.
 
     Paper: Zhao et al., "DFME: A new benchmark for dynamic facial micro-expression recognition", IEEE TAFFC 15(3), 2024.
-    Recorded at 500, 300 and 200 fps, given for each clip by the annotation. No subject is in two parts.
+    Recorded at 500, 300 and 200 fps; the annotation states the rate of each clip. No subject is in two parts.
 
-    Layout under `root` (the folders are a guess, for no page states them)::
+    Layout under `root` (the folders are a guess, because they are not documented)::
 
         training_full_with_AU.xlsx, test_A_….xlsx, test_B_….xlsx   found by 'train', 'test_A' and 'test_B' in the name
         train_data/sub0003_01/00012.png                            folders of the parts are found likewise
         sub0003_01/00012.png                                       or all clips in one folder
 
-    Quirks: frame rates are mixed; AU have the prefixes L, R, D and M; labels of a test part may be withheld, their
-    emotion is '' then. Without workbooks of test parts, or intervals in them, the table holds the training part alone.
+    Quirks: frame rates are mixed; AUs have the prefixes L, R, D and M; the labels of a test part may be withheld, in
+    which case the emotion is ''. A test part without a workbook, or without intervals in it, is not in the table.
     """
 
     name = "dfme"
@@ -59,7 +59,7 @@ class DFME(FaceDataset):
         path, train = _read(workbooks["train"], _COLUMNS | _EMOTION, _UNITS)
         parts = [train.assign(split="train")]
         for split in sorted(workbooks.keys() - {"train"}):
-            # A list of test clips without intervals is no annotation; the protocol's counts report what is missing.
+            # A list of test clips without intervals is not an annotation; the protocol's counts report what is missing.
             with suppress(MissingColumnError):
                 parts.append(_read(workbooks[split], _COLUMNS, _EMOTION | _UNITS)[1].assign(split=split))
         rows = pd.concat(parts, ignore_index=True)
@@ -73,10 +73,10 @@ class DFME(FaceDataset):
         found: dict[str, list[Path]] = {}
         for levels in ("*", "*/*", "*/*/*"):
             _add(found, tables_in(self.root, levels))
-            if "train" in found:  # the others lie near it; deeper there are thousands of clip folders
+            if "train" in found:  # the others are near it; further down are thousands of clip folders
                 _add(found, tables_in(found["train"][0].parent, "*/*"))
                 break
-        # Files that must first be converted matter only where nothing readable is there.
+        # Files that must first be converted are used only if there is no readable one.
         return {split: [p for p in paths if p.suffix.lower() in READABLE] or paths for split, paths in found.items()}
 
     def _folders_of(self, rows: pd.DataFrame) -> list[str]:
@@ -92,20 +92,22 @@ def _add(found: dict[str, list[Path]], tables: list[Path]) -> None:
 
 
 def _split_of(name: str) -> str | None:
-    """Return the part ('train', 'test_a' or 'test_b') that a workbook's or folder's name tells; None if none."""
+    """Return the part ('train', 'test_a' or 'test_b') that a workbook's or folder's name states, or None."""
     return next((split for split, form in _SPLITS.items() if re.search(form, name.lower())), None)
 
 
 def _parents(root: Path, split: str) -> list[tuple[str, ...]]:
     """Return the folders that may hold a part's clips, as path parts below the root: the part's own, then the root."""
     own = [path for path in subfolders(root) if _split_of(path.name) == split]
-    # An archive unpacked into a folder of its own name lies one deeper.
+    # An archive unpacked into a folder of the same name is one level deeper.
     inner = [path / path.name for path in own if is_folder(path / path.name)]
     return [*(path.relative_to(root).parts for path in inner + own), ()]
 
 
 def _read(paths: list[Path], columns: dict[str, str], optional: dict[str, str]) -> tuple[Path, pd.DataFrame]:
-    """Return the readable workbook with the most action units, and its rows; if none is, raise the first's error."""
+    """Return the readable workbook with the most action units, and its rows; if none is readable, raise the first
+    error.
+    """
     tables, errors = [], []
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""Case-insensitive search for folders: names on disk often differ in case from the annotation."""
+"""Case-insensitive search for folders, because names on disk often differ in case from the annotation."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -10,10 +10,10 @@ class Folders:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._names = cache(_names_in)  # one listing per folder, forgotten with this object
+        self._names = cache(_names_in)  # one listing per folder and object
 
     def find(self, *parts: str) -> str:
-        """Return the path of `parts` as written on disk, preferably in the same case; as asked for if there is none."""
+        """Return the path of `parts` as written on disk, preferring the same case; as given if there is none."""
         place = self.root
         for part in parts:
             names = self._names(str(place))
@@ -21,18 +21,18 @@ class Folders:
         return str(place)
 
     def first(self, candidates: Iterable[Sequence[str]]) -> str:
-        """Return the first of several paths, given in parts, that is a folder; else the first as asked for."""
+        """Return the first of several paths, each given as parts, that is a folder; else the first as given."""
         places = [self.find(*parts) for parts in candidates]
         return next((place for place in places if is_folder(Path(place))), places[0])
 
 
 def existing(root: Path, candidates: Iterable[str]) -> Path:
-    """Return the first of several folders below `root` that exists, regardless of case; else the first as asked for."""
+    """Return the first of several folders below `root` that exists, regardless of case; else the first as given."""
     return Path(Folders(root).first(Path(candidate).parts for candidate in candidates))
 
 
 def is_folder(path: Path) -> bool:
-    """Return True if `path` is a folder, False where access is denied: Path.is_dir raises if a parent is unreadable."""
+    """Return True if `path` is a folder, False if access is denied (Path.is_dir raises if a parent is unreadable)."""
     try:
         return path.is_dir()
     except OSError:
@@ -40,7 +40,7 @@ def is_folder(path: Path) -> bool:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder by name, without hidden and macOS ones; [] if it cannot be listed."""
+    """Return the folders in a folder, sorted by name, without hidden and macOS ones; [] if it cannot be listed."""
     try:
         inside = sorted(folder.iterdir())
     except OSError:

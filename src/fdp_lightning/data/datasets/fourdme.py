@@ -12,7 +12,7 @@ _SEPARATORS = re.compile(r"[\s+,，、;；/&]+(?:and\s+)?")
 
 
 class FourDME(FaceDataset):
-    """4DME: 267 micro-expressions; the grey camera is read, at 60 fps (from the literature, unchecked).
+    """4DME: 267 micro-expressions as recorded by the grey camera, at 60 fps (from the literature, unchecked).
 
     Paper: Li et al., "4DME: A spontaneous 4D micro-expression dataset with multimodalities", IEEE TAFFC 14(4), 2023.
 
@@ -21,9 +21,9 @@ class FourDME(FaceDataset):
         4DME_Labelling_Micro_release v1.xlsx
         gray_micro/<sub_ID>/<fold_name>/    a clip's frames
 
-    Quirks: emotions can be combined; the table has 'negative+repression', in lower case and alphabetical order.
-    A row without an emotion takes those whose own column (Positive to Others) is marked. "(k)" after an action unit
-    means that it is static. The columns of single units, 'eye blink' and 'Total' are not read.
+    Quirks: emotions can be combined; the table joins them in lower case and alphabetical order, 'negative+repression'.
+    A row without an emotion gets those whose column (Positive to Others) is marked. "(k)" after an action unit means
+    that it is static. The columns of single units, 'eye blink' and 'Total' are not read.
     """
 
     name = "fourdme"
@@ -43,8 +43,8 @@ class FourDME(FaceDataset):
         written = rows["emotion"].map(_emotions)
         marks = ~rows[[*_CLASSES]].isin(["", "0"])
         marked = marks.apply(lambda row: "+".join(sorted(name.lower() for name in _CLASSES if row[name])), axis=1)
-        remark = "the emotion is " + written + ", the columns marked are " + marked + "; read as the first"
-        remark = remark.mask(written == "", "the emotion is blank; read from the columns marked: " + marked)
+        remark = "the emotion is " + written + ", but the marked columns are " + marked + "; read as " + written
+        remark = remark.mask(written == "", "the emotion is blank; read from the marked columns: " + marked)
         remark = remark.mask((marked == "") | (written == marked), "")
         return rows.assign(emotion=written.where(written != "", marked), remark=remark)
 

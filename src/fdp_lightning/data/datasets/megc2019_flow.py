@@ -27,10 +27,10 @@ _SUFFIXES = ("", "_1", "_2", "_3")
 _SUBJECT = {"casme2": re.compile(r"sub(\d\d)"), "smic": re.compile(r"s(\d\d)"), "samm": re.compile(r"(\d{3})")}
 _PUBLIC = {"casme2": "sub{}", "smic": "s{}", "samm": "{}"}
 _HOW_TO_GET = (
-    "  Clone https://github.com/wangzhifengharrison/HTNet (STSTNet's maps and the labels), for the other extraction\n"
-    "  https://github.com/tony19980810/CausalNet as well, and set data.root to the clone whose maps you want; of\n"
-    "  CausalNet's, data.adapter.labels to HTNet's. Nothing is downloaded for you: the maps derive from databases\n"
-    "  under licence."
+    "  Clone https://github.com/wangzhifengharrison/HTNet (STSTNet's maps and the labels) and, for the other\n"
+    "  extraction, https://github.com/tony19980810/CausalNet. Set data.root to the clone whose maps you want and, if\n"
+    "  that is CausalNet's, data.adapter.labels to HTNet's. Nothing is downloaded automatically, because the maps\n"
+    "  derive from licensed databases."
 )
 
 
@@ -38,29 +38,30 @@ PUBLISHED = {
     "ststnet": "96d2a1c70d309469dba651399846ba833aabe85d45a0e919793f0dd0aed31c80",
     "causalnet": "4ca4366bdf887706505843d8b2ebef95f4e60d8c6d2074e863bb33dd7a181088",
 }
-"""Extraction → SHA-256 of a whole copy, see `MEGC2019FlowMaps.sha256`."""
+"""Extraction → SHA-256 of a complete copy, see `MEGC2019FlowMaps.sha256`."""
 _COUNTS = "clips {'casme2': 145, 'samm': 133, 'smic': 164}, labels {'negative': 250, 'positive': 109, 'surprise': 83}"
 
 
 class MEGC2019FlowMaps(FaceDataset):
-    """Flow pictures of 28×28 of the 442 clips (68 subjects) of MEGC 2019, for `input=maps`; no face is in them.
+    """Flow images, 28×28, of the 442 clips (68 subjects) of MEGC 2019, for `input=maps`; they contain no faces.
 
     Papers: Liong et al., "Shallow triple stream three-dimensional CNN (STSTNet)", FG 2019; Zhang, Tang and Chen,
     "Rethinking key-frame-based micro-expression recognition" (CausalNet), arXiv 2508.06640.
 
-    Layout under `root`, a clone of HTNet's or of CausalNet's repository (mind the blank before `.png`)::
+    Layout under `root`, a clone of HTNet's or CausalNet's repository (note the space before `.png`)::
 
-        datasets/STSNet_whole_norm_u_v_os/sub01_EP02_01f .png           one picture a clip; of CausalNet four:
+        datasets/STSNet_whole_norm_u_v_os/sub01_EP02_01f .png           one image per clip; CausalNet has four:
         datasets/STSNet_whole_norm_u_v_os/sub01_EP02_01f_1 .png …_3 .png
-        datasets/three_norm_u_v_os/sub01/u_test/1/sub01_EP02_01f .png   HTNet's alone: the class is the folder's name
+        datasets/three_norm_u_v_os/sub01/u_test/1/sub01_EP02_01f .png   HTNet only: the folder's name is the class
 
-    STSTNet's pictures (in HTNet's repository): u, v and strain of TV-L1 flow onset→apex, each channel of each clip
-    stretched to 0..255. CausalNet's: flow onset→apex, flow apex→offset, a map of 16 directions of each (its third
+    STSTNet's images (in HTNet's repository): u, v and strain of TV-L1 flow onset→apex, each channel of each clip
+    stretched to 0..255. CausalNet's: flow onset→apex, flow apex→offset, and a map of 16 directions of each (whose third
     channel is 0); not stretched.
 
-    The files tell subject, clip, dataset (by the form of the subject's name) and, in HTNet's clone, the class, but not
-    onset, apex and offset: the onset is 0 in the clip table, because it belongs to a clip's key, and the pictures count
-    as frames. Subjects are named as the other datasets here name them ('01' for 'sub01'). The contents are verified.
+    The files state subject, clip, dataset (by the form of the subject's name) and, in HTNet's clone, the class, but not
+    onset, apex and offset. The onset is 0 in the clip table, because it is part of a clip's key, and the images count
+    as frames. Subjects are named as in the other datasets of this package ('01' for 'sub01'). The contents are
+    verified.
 
     Args:
         root, frames, name: see `FaceDataset`.
@@ -100,11 +101,11 @@ class MEGC2019FlowMaps(FaceDataset):
                 f"{self.root} holds the maps of {extraction}; expected those of {self._wanted}. data.root is"
                 " HTNet's repository for data=megc2019_flow, CausalNet's for data=megc2019_flow_causalnet"
             )
-        digest = self.sha256  # raises for a picture that cannot be used
+        digest = self.sha256  # raises for an image that cannot be used
         if self._expected is not None and digest != self._expected[extraction]:
             clips, labels = (table[name].value_counts().sort_index().to_dict() for name in ("dataset", "emotion"))
             raise UserError(
-                f"the pictures in {self._maps} with the labels in {self._labels_root} are not the published ones of "
+                f"the images in {self._maps} with the labels in {self._labels_root} are not the published ones of "
                 f"{extraction}: clips {clips}, labels {labels}, SHA-256 {digest}; expected {_COUNTS}, SHA-256 "
                 f"{self._expected[extraction]}.\n  Take fresh clones."
             )
@@ -121,7 +122,7 @@ class MEGC2019FlowMaps(FaceDataset):
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over keys, labels and pixels of all clips; raises UserError if a picture is missing or damaged."""
+        """SHA-256 over keys, labels and pixels of all clips; raises UserError if an image is missing or damaged."""
         digest = hashlib.sha256()
         for key, emotion in zip(_keys(self._table), self._table["emotion"], strict=True):
             digest.update(f"{key} {CLASSES.index(emotion)}\n".encode())
@@ -131,12 +132,12 @@ class MEGC2019FlowMaps(FaceDataset):
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        """The clip table, by the test folders of the 68 subjects; apex and offset are unknown."""
+        """The clip table, from the test folders of the 68 subjects; apex and offset are unknown."""
         folder = existing(self._labels_root, _LABELS)
         if not is_folder(folder):
             raise UserError(
                 f"{self._labels_root} holds no folder {_LABELS[0]}, where the labels come from.\n"
-                "  Expected a clone of HTNet's repository (as data.adapter.labels, if data.root is of CausalNet's).\n"
+                "  Expected a clone of HTNet's repository (in data.adapter.labels, if data.root is CausalNet's).\n"
                 f"{_HOW_TO_GET}"
             )
         rows: dict[str, dict[str, str]] = {}
@@ -145,7 +146,7 @@ class MEGC2019FlowMaps(FaceDataset):
                 for path in sorted((subject / "u_test" / str(label)).glob("*.png")):
                     key = path.stem.strip()
                     if not key.startswith(f"{subject.name}_"):
-                        raise UserError(f"{path} is no clip of {subject.name}; expected {subject.name}_<clip> .png")
+                        raise UserError(f"{path} is not a clip of {subject.name}; expected {subject.name}_<clip> .png")
                     if key in rows:
                         raise UserError(
                             f"{key} is labelled {rows[key]['emotion']} and, in {path.parent}, {emotion}; expected once"
@@ -158,12 +159,12 @@ class MEGC2019FlowMaps(FaceDataset):
         return clip_table(pd.DataFrame(list(rows.values())).assign(onset=0))
 
     def _find(self, name: str) -> Path | None:
-        # Some unpackers strip the blank.
+        # Some unpackers strip the space.
         return next((path for blank in (" ", "") if (path := self._maps / f"{name}{blank}.png").is_file()), None)
 
     def _picture(self, name: str) -> Path:
         if (path := self._find(name)) is None:
-            raise UserError(f"the picture {self._maps / name} .png is missing.\n{_HOW_TO_GET}")
+            raise UserError(f"the image {self._maps / name} .png is missing.\n{_HOW_TO_GET}")
         return path
 
 
@@ -177,13 +178,13 @@ def _row(subject: str, clip: str, path: Path) -> dict[str, str]:
 
 
 def _keys(table: pd.DataFrame) -> list[str]:
-    """Return the names of the pictures, without suffix and blank."""
+    """Return the names of the clips' images, without suffix and space."""
     columns = (table[name] for name in ("dataset", "subject", "clip"))
     return [f"{_PUBLIC[dataset].format(subject)}_{clip}" for dataset, subject, clip in zip(*columns, strict=True)]
 
 
 def _read(path: Path) -> np.ndarray:
-    picture = read_image(path)
-    if picture.shape != (SIDE, SIDE, 3):
-        raise UserError(f"{path} has {picture.shape[1]}×{picture.shape[0]} pixels; expected {SIDE}×{SIDE}")
-    return picture
+    image = read_image(path)
+    if image.shape != (SIDE, SIDE, 3):
+        raise UserError(f"{path} has {image.shape[1]}×{image.shape[0]} pixels; expected {SIDE}×{SIDE}")
+    return image

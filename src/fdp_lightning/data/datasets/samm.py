@@ -12,11 +12,11 @@ class SAMM(FaceDataset):
 
     Layout under `root`::
 
-        SAMM_Micro_FACS_Codes_v2.xlsx        13 rows of prose, the header in Excel row 14 (row 1 in another copy)
-        006/006_1_2/006_05562.jpg            zero padding differs from clip to clip
+        SAMM_Micro_FACS_Codes_v2.xlsx        13 rows of prose, then the header in Excel row 14 (row 1 in another copy)
+        006/006_1_2/006_05562.jpg            zero padding differs between clips
 
-    Quirks: subjects are text, '006' to '037'; the apex of 028_4_1 and 032_3_1 lies outside their interval; an older
-    copy has another offset for 013_1_9 (see corrections.csv); some AU cells say "or".
+    Quirks: subjects are text, '006' to '037'; the apexes of 028_4_1 and 032_3_1 are outside their intervals; an older
+    copy has another offset for 013_1_9 (see corrections.csv); some AU cells contain "or".
     """
 
     name = "samm"

@@ -31,17 +31,17 @@ _NAMESPACES = {
     b"http://purl.oclc.org/ooxml/officeDocument/": b"http://schemas.openxmlformats.org/officeDocument/2006/",
 }
 """Namespaces of Strict Open XML, and those that openpyxl knows."""
-_AS_IT_IS = re.compile(r"\[Content_Types\]\.xml|_rels/\.rels|xl/_rels/[^/]+\.rels|xl/sharedStrings\.xml", re.IGNORECASE)
+_AS_IS = re.compile(r"\[Content_Types\]\.xml|_rels/\.rels|xl/_rels/[^/]+\.rels|xl/sharedStrings\.xml", re.IGNORECASE)
 _REDUCED = re.compile(r"xl/(?:worksheets/)?[^/]+\.xml", re.IGNORECASE)
 _KEPT = ("sheets", "workbookPr", "sheetData", "mergeCells")
 _ONE_COLUMN = re.compile(r"([A-Z]+)(\d{1,9}):\1(\d{1,9})")
 _MOST_ROWS = 1 << 20
 _MOST_CELLS = 1 << 23
-"""Limits of a sheet with its blank cells: a few bytes can place a cell in any row and column."""
+"""Limits of a sheet, blank cells included: a few bytes can place a cell in any row and column."""
 
 
 def tables_in(folder: Path, levels: str = "*") -> list[Path]:
-    """Return the table files of a folder by name, without lock files; `levels` '*/*' for those of its folders."""
+    """Return the table files of a folder, sorted, without lock files; with `levels` '*/*', those of its subfolders."""
     found = (path for path in folder.glob(f"{levels}.[xXcCoOnN]*") if path.suffix.lower() in (*READABLE, *CONVERTIBLE))
     return sorted(path for path in found if not path.name.startswith(("~", ".")) and path.is_file())
 
@@ -49,14 +49,13 @@ def tables_in(folder: Path, levels: str = "*") -> list[Path]:
 def read_tables(path: Path) -> dict[str, pd.DataFrame]:
     """Return the cells of every sheet as text ('' when blank), by sheet name; a .csv is one sheet.
 
-    Sheets are in their order, hidden ones behind the others.
-
-    Raises UserError if the file is of another kind, damaged or unreadable.
+    Sheets are in the workbook's order, with hidden ones last. Raises UserError if the file is of another kind, damaged
+    or unreadable.
     """
     if path.suffix.lower() in CONVERTIBLE:
         raise UserError(
             f"{path} is a {path.suffix.lower()} file, which is not read here.\n"
-            "  Expected an .xlsx or a .csv: open it in a spreadsheet program and save it as .xlsx beside this one."
+            "  Expected an .xlsx or a .csv: open it in a spreadsheet program and save it as .xlsx in the same folder."
         )
     try:
         state = path.stat()
@@ -68,20 +67,20 @@ def read_tables(path: Path) -> dict[str, pd.DataFrame]:
 
 
 def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int]]:
-    """Return the areas of one column that are merged in a sheet, as first row, last row and column, from 0."""
+    """Return a sheet's merged areas within a single column as first row, last row and column, counted from 0."""
     if not is_zipfile(path):
         return []
-    bounds = [area.bounds for area in load_workbook(_cells_alone(path))[sheet].merged_cells.ranges]
+    bounds = [area.bounds for area in load_workbook(_only_cells(path))[sheet].merged_cells.ranges]
     return [(top - 1, bottom - 1, left - 1) for left, top, _, bottom in bounds]
 
 
-@lru_cache(maxsize=8)  # one reading calls it several times: for the sheets' names, then for their cells
+@lru_cache(maxsize=8)  # called several times per table: for the sheets' names, then for their cells
 def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
     _require_bounded(path, size=state[1])
     if path.suffix.lower() == ".csv" and not is_zipfile(path):
         return {path.stem: _read_csv(path)}
     failures: list[Exception] = []
-    ways: tuple[Callable[[], BinaryIO], ...] = (lambda: path.open("rb"), lambda: _cells_alone(path))
+    ways: tuple[Callable[[], BinaryIO], ...] = (lambda: path.open("rb"), lambda: _only_cells(path))
     for opened in ways:
         try:
             with opened() as file:
@@ -89,24 +88,24 @@ def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
                     return sheets
         except PermissionError:
             raise
-        except Exception as error:  # zipfile, the XML parser and openpyxl raise many kinds on a damaged file
+        except Exception as error:  # damaged files raise many kinds from zipfile, the XML parser and openpyxl
             failures.append(error)
     raise UserError(
-        f"{path} cannot be read as an Excel workbook ({failures[0] if failures else 'no sheet is found'}).\n"
-        "  Expected the .xlsx of the release, neither encrypted nor of another kind: save it as a plain workbook "
-        "(.xlsx) in a spreadsheet program, or copy it again."
+        f"{path} cannot be read as an Excel workbook ({failures[0] if failures else 'it has no sheet'}).\n"
+        "  Expected the .xlsx of the release, not encrypted: save it as a plain workbook (.xlsx) in a spreadsheet "
+        "program, or copy it again."
     )
 
 
 def _require_bounded(path: Path, size: int) -> None:
-    """Raise UserError for a table larger than memory should hold; a workbook of kilobytes can unpack to gigabytes."""
+    """Raise UserError for a table too large to hold in memory; kilobytes of a workbook can unpack to gigabytes."""
     if is_zipfile(path):
         try:
             with ZipFile(path) as packed:
-                # No more than this is ever unpacked of a part; pictures are not read.
+                # Never more than this is unpacked; images are not read.
                 size = sum(part.file_size for part in packed.infolist() if "/media/" not in part.filename)
         except (BadZipFile, OSError, ValueError):
-            return  # reading it says what is wrong
+            return  # reading the file reports what is wrong
     if size > MOST_BYTES:
         raise UserError(f"{path} has {size} bytes of content; expected an annotation table of at most {MOST_BYTES}")
 
@@ -120,8 +119,8 @@ def _sheets_of(file: BinaryIO) -> dict[str, pd.DataFrame]:
 
 
 def _cells(sheet: Any) -> pd.DataFrame:
-    """Return the cells of a sheet as text; raises ValueError if they are too many."""
-    sheet.reset_dimensions()  # a written size can be wrong
+    """Return the cells of a sheet as text; raises ValueError if there are too many."""
+    sheet.reset_dimensions()  # the stated size can be wrong
     rows: list[list[str]] = []
     width = 1
     for row in sheet.rows:
@@ -131,14 +130,14 @@ def _cells(sheet: Any) -> pd.DataFrame:
         rows.append(texts)
         width = max(width, len(texts))
         if len(rows) > _MOST_ROWS or len(rows) * width > _MOST_CELLS:
-            raise ValueError(f"the sheet '{sheet.title}' has a cell behind {_MOST_CELLS} others, most of them blank")
+            raise ValueError(f"the sheet '{sheet.title}' has over {_MOST_ROWS} rows or {_MOST_CELLS} cells")
     while rows and not rows[-1]:
         rows.pop()
     return _padded(rows)
 
 
 def _text(cell: Any) -> str:
-    """Return a cell's value as text: whole numbers without a point, errors such as #N/A as blank."""
+    """Return a cell's value as text: whole numbers without a decimal point, errors such as #N/A as ''."""
     if cell.value is None or cell.data_type == "e":
         return ""
     whole = isinstance(cell.value, float) and cell.value.is_integer()
@@ -150,32 +149,31 @@ def _padded(rows: list[list[str]]) -> pd.DataFrame:
     return pd.DataFrame([[*row, *[""] * (width - len(row))] for row in rows], dtype=object)
 
 
-def _cells_alone(path: Path) -> BytesIO:
-    """Return a workbook reduced to its cells, because openpyxl rejects broken styles, themes and names.
-
-    Dates are numbers in it, because only styles mark them.
+def _only_cells(path: Path) -> BytesIO:
+    """Return a workbook reduced to its cells, because openpyxl rejects broken styles, themes and names. Dates become
+    numbers, because only styles mark them.
     """
     reduced = BytesIO()
     with ZipFile(path) as given, ZipFile(reduced, "w") as kept:
         for name in given.namelist():
             part = name.replace("\\", "/")
-            if not (_AS_IT_IS.fullmatch(part) or (_REDUCED.fullmatch(part) and not part.endswith("/styles.xml"))):
+            if not (_AS_IS.fullmatch(part) or (_REDUCED.fullmatch(part) and not part.endswith("/styles.xml"))):
                 continue
             content = given.read(name)
             for strict, usual in _NAMESPACES.items():
                 content = content.replace(strict, usual)
-            kept.writestr(part, content if _AS_IT_IS.fullmatch(part) else _without_styles(content))
+            kept.writestr(part, content if _AS_IS.fullmatch(part) else _without_styles(content))
     return reduced
 
 
 def _without_styles(sheet: bytes) -> bytes:
-    """Return the XML of a sheet, or of the list of sheets, with its cells alone."""
+    """Return the XML of a sheet, or of the list of sheets, reduced to its cells."""
     root = ElementTree.fromstring(sheet)
     for element in [*root]:
         if element.tag.rpartition("}")[2] not in _KEPT:
             root.remove(element)
         elif element.tag.endswith("}mergeCells"):
-            for area in [*element]:  # a reader makes every cell of an area
+            for area in [*element]:  # openpyxl creates every cell of an area
                 if not (rows := _ONE_COLUMN.fullmatch(area.get("ref", ""))) or int(rows[3]) > _MOST_ROWS:
                     element.remove(area)
     for element in root.iterfind("{*}sheetData//"):
@@ -187,38 +185,38 @@ def _read_csv(path: Path) -> pd.DataFrame:
     data = path.read_bytes()
     try:
         text = _decoded(data)
-        told = re.match(r"sep=(.)(?:\r\n?|\n)", text, re.IGNORECASE)  # Excel's own header line
-        rows = _rows(text[told.end() :], told[1]) if told else max((_rows(text, d) for d in _DELIMITERS), key=_fit)
+        mark = re.match(r"sep=(.)(?:\r\n?|\n)", text, re.IGNORECASE)  # Excel's own header line
+        rows = _rows(text[mark.end() :], mark[1]) if mark else max((_rows(text, d) for d in _DELIMITERS), key=_fit)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{path} cannot be read as a .csv ({error}).\n"
-            "  Expected UTF-8 text with commas or semicolons between the cells; save it again so, or as .xlsx."
+            "  Expected UTF-8 text with commas or semicolons between the cells; save it like that, or as .xlsx."
         ) from error
     if control := next((letter for letter in "\0\x1b\x9b" if letter in text), ""):
         raise UserError(
             f"{path} cannot be read as a .csv (it contains the control character {control!r}).\n"
-            "  Expected text in UTF-8, or in UTF-16 with a byte order mark; save it again so, or as .xlsx."
+            "  Expected text in UTF-8, or in UTF-16 with a byte order mark; save it like that, or as .xlsx."
         )
     return _padded(rows)
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:
-    """Return the rows of a text, with whole numbers that were written as floats ('6.0') as integers."""
+    """Return the rows of a text; whole numbers written as floats ('6.0') become integers."""
     rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
     return [[_WHOLE.sub(r"\1", cell) for cell in row] for row in rows]
 
 
 def _fit(rows: list[list[str]]) -> tuple[int, int]:
-    """Score how well a delimiter splits a table: number of rows of the commonest width above 1, and this width."""
+    """Score how well a delimiter splits a table: number of rows of the most common width above 1, and this width."""
     widths = Counter(len(row) for row in rows if len(row) > 1)
     width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
     return count, width
 
 
 def _decoded(data: bytes) -> str:
-    """Decode a .csv as UTF-8, UTF-16 or UTF-32 if its mark or content allows, else as a Chinese or Western code page.
+    """Decode a .csv as UTF-8, UTF-16 or UTF-32 if its byte order mark or content allows, else as a code page.
 
-    Bytes above 127 come in pairs in Chinese text and mostly singly in Western text.
+    The code page is Chinese or Western: bytes above 127 come in pairs in Chinese and mostly singly in Western text.
     """
     if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return data.decode("utf-32")

@@ -1,4 +1,4 @@
-"""Finding annotation tables and reading their columns."""
+"""Search for annotation tables, and reading of their columns."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import sha256
 
 _HEADER_WITHIN = 40
-"""Number of Excel rows searched for a header."""
+"""Number of Excel rows that are searched for a header."""
 
 _INVISIBLE = "[\u200b-\u200d\u2060\ufeff]"
 
@@ -31,11 +31,12 @@ class MissingColumnError(UserError):
 
 
 def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
-    """Return an annotation file in a dataset's folder, or in one of the two levels of folders below it.
+    """Return an annotation file in a dataset's folder, or in the two levels of folders below it.
 
-    Of `names`, case-insensitive, the first is the release's, others occur in other copies. The owners' .xlsx is
-    preferred to a .csv of the same name. Raises MissingTableError if the file is missing, with what is there instead;
-    UserError if two such files differ, or the only one is of a kind that must first be converted.
+    The first of `names` (case-insensitive) is the release's; others occur in other copies. The owners' .xlsx is
+    preferred to a .csv of the same name. A file that must first be converted is returned only if there is no readable
+    one. Raises MissingTableError, which lists what is there instead, if the file is missing, and UserError if two such
+    files differ or `root` is not a readable folder.
     """
     require_folder(root, request_page)
     stems = [Path(known).stem.lower() for known in names]
@@ -46,7 +47,7 @@ def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
             return _only_one(found, stems)
         convertible += named
     if convertible:
-        return convertible[0]  # reading it raises with advice
+        return convertible[0]  # reading it raises an error with advice
     there = [path.name for path in tables_in(root)] or ["none"]
     raise MissingTableError(
         f"the annotation workbook {root / names[0]} is missing.\n"
@@ -56,7 +57,7 @@ def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
 
 
 def _only_one(found: list[Path], stems: list[str]) -> Path:
-    """Return the file whose name comes first in `stems`; raises UserError if two of that name differ."""
+    """Return the file whose name comes first in `stems`; raises UserError if two files of that name differ."""
     first = min(found, key=lambda path: (stems.index(path.stem.lower()), READABLE.index(path.suffix.lower())))
     for other in found:
         if other != first and other.name.lower() == first.name.lower() and not _alike(other, first):
@@ -75,13 +76,13 @@ def _alike(one: Path, other: Path) -> bool:
 
 
 def require_folder(root: Path, request_page: str, key: str = "data.root") -> None:
-    """Raise UserError unless `root` is a readable folder; it names the configuration key that sets the folder."""
+    """Raise UserError unless `root` is a readable folder; the message names `key`, which sets it."""
     if is_folder(root) and os.access(root, os.R_OK | os.X_OK):
         return
     if is_folder(root):
         raise UserError(
             f"the dataset folder {root} cannot be read (Permission denied).\n"
-            "  Expected a folder you may list and enter: correct its permissions, or ask its owner to."
+            "  Expected a folder you may list and enter: correct its permissions, or ask its owner to do so."
         )
     what = "is a file, not a folder" if os.path.isfile(root) else "does not exist"  # noqa: PTH113 (Path.is_file raises)
     raise UserError(
@@ -96,19 +97,19 @@ def read_sheet(
 ) -> pd.DataFrame:
     """Read some columns of a sheet, every cell as text ('' when blank).
 
-    The header is the row that holds most of the names; prose may precede it. Below it, rows with a single cell are
-    taken for prose and dropped like blank ones.
+    The header is the row with the most of these names; prose may precede it. Below it, rows with a single cell are
+    treated as prose and dropped like blank ones. A cell that is merged over several rows is repeated in each.
 
     Args:
         path: workbook.
         columns: our name → header in the sheet, or several in circulation separated by '|'; only letters and digits
-            are compared, case-insensitively. A cell that is merged over several rows is that of each.
-        sheet: name of the sheet, case-insensitive; if there is none, the first that has the columns and rows below
-            them, hidden sheets last.
+            are compared, case-insensitively.
+        sheet: name of the sheet, case-insensitive; without a sheet of that name, the first that has the columns and
+            rows below them is read, hidden sheets last.
         optional: further columns, filled with '' if the sheet lacks them.
 
     Raises:
-        UserError: the file is not a workbook, or a column is missing, or there twice with different cells.
+        UserError: the file is not a workbook, or a column is missing or present twice with different cells.
     """
     wanted = {**columns, **(optional or {})}
     sheets = read_tables(path)
@@ -131,9 +132,9 @@ def read_sheet(
 
 
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Read columns (our name → index, from 0) of the first sheet that is wide enough; cells as text ('' when blank).
+    """Read columns (our name → index, from 0) of the first sheet that is wide enough, as text ('' when blank).
 
-    Raises UserError if the file is not a workbook, or has too few columns.
+    Raises UserError if the file is not a workbook or has too few columns.
     """
     sheets = read_tables(path)
     name = next((name for name, cells in sheets.items() if cells.shape[1] > max(columns.values())), next(iter(sheets)))
@@ -147,7 +148,7 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFram
 
 
 def all_rows(path: Path) -> list[list[str]]:
-    """Return the rows of all sheets without blank cells, for lists of unknown position and column order."""
+    """Return the rows of all sheets without their blank cells, for lists of unknown position and column order."""
     rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
     cleaned = ([re.sub(_INVISIBLE, "", cell).strip() for cell in row] for row in rows)
     return [[cell for cell in row if cell] for row in cleaned]
@@ -156,8 +157,8 @@ def all_rows(path: Path) -> list[list[str]]:
 def padded(cells: pd.Series, width: int) -> pd.Series:
     """Return numbers as text with leading zeros, as the dataset writes them: '06' for '6.0', 'sub06' or 'Subject 6'.
 
-    The word before a number is dropped if it is the same throughout; 'A1' and 'B1' are two subjects. Other cells are
-    padded with zeros, blank ones stay blank.
+    The word before a number is dropped if it is the same in all cells; 'A1' and 'B1' are two subjects. Other cells are
+    padded with zeros, and blank ones stay blank.
     """
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip())
     found = plain.map(_NUMBERED.fullmatch)
@@ -174,9 +175,9 @@ def padded(cells: pd.Series, width: int) -> pd.Series:
 
 
 def roman(cells: pd.Series) -> pd.Series:
-    """Return objective classes as '1' to '7', from numbers or Roman numerals; other cells unchanged.
+    """Return objective classes as '1' to '7', from numbers or Roman numerals; other cells are unchanged.
 
-    Chinese keyboards write a numeral as one character ('Ⅶ'), which NFKC decomposes.
+    Chinese keyboards type a numeral as one character ('Ⅶ'), which NFKC decomposes.
     """
     numerals = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7"}
     plain = cells.map(lambda cell: unicodedata.normalize("NFKC", cell).strip().lower())
@@ -184,7 +185,7 @@ def roman(cells: pd.Series) -> pd.Series:
 
 
 def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, int]]:
-    """Return the Excel row (from 1) that holds most of `headers`, and header → column for those found."""
+    """Return the Excel row (from 1) with the most of `headers`, and header → column for those found."""
     names = {header: [_plain(name) for name in header.split("|")] for header in headers}
     best: dict[str, int] = {}
     row = 1
@@ -198,7 +199,7 @@ def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, i
 
 
 def _only_column(path: Path, raw: pd.DataFrame, header_row: int, column: int) -> int:
-    """Return the column with the same header as `column` that is not blank; raises UserError if two differ."""
+    """Return the non-blank column with the same header as `column`; raises UserError if two such columns differ."""
     header = _plain(raw.iloc[header_row - 1, column])
     same = [place for place, name in enumerate(raw.iloc[header_row - 1]) if _plain(name) == header]
     cells = raw.iloc[header_row:]
@@ -215,7 +216,7 @@ def _only_column(path: Path, raw: pd.DataFrame, header_row: int, column: int) ->
 def _unmerged(
     path: Path, sheet: str, raw: pd.DataFrame, columns: Mapping[str, int], header_row: int = 0
 ) -> pd.DataFrame:
-    """Return the cells below the header, with those merged over rows of one of the columns repeated in each row."""
+    """Return the cells below the header; in `columns`, cells merged over several rows are repeated in each."""
     rows = raw.iloc[header_row:]
     read = rows[[*columns.values()]] == ""
     if not (read.any(axis=1) & ~read.all(axis=1)).any():
@@ -228,10 +229,10 @@ def _unmerged(
 
 
 def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Return some columns of the cells below the header, stripped, without rows that have fewer than two cells."""
+    """Return the cells of some columns, stripped, without rows that have fewer than two non-blank cells."""
     table = rows[list(columns.values())].set_axis(list(columns), axis=1)
-    # Copy and paste brings other blanks (U+00A0, U+3000), which str.strip removes too, and invisible characters: with
-    # one, a subject would be another person.
+    # Copy and paste inserts other spaces (U+00A0, U+3000), which str.strip removes too, and invisible characters, with
+    # which a subject would become another one.
     table = table.apply(lambda column: column.str.replace(_INVISIBLE, "", regex=True).str.strip())
     return table[(table != "").sum(axis=1) > 1].reset_index(drop=True)
 

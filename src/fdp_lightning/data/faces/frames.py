@@ -1,4 +1,4 @@
-"""Frames of a clip: listed in their folder, compared with onset..offset, decoded to pixels."""
+"""Frames of a clip: listing their folder, comparing it with onset..offset, decoding them to pixels."""
 
 import os
 import re
@@ -22,7 +22,7 @@ from fdp_lightning.data.checks.problems import some
 from fdp_lightning.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-MOST_PIXELS = 48_000_000  # of a picture or video frame: others demand too much memory (ours; 8K is 33 million)
+MOST_PIXELS = 48_000_000  # largest accepted image or video frame, limited by memory (ours; 8K is 33 million)
 _DEPTHS = (8, 10, 12, 14, 16)  # bit depths of cameras
 _START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PADDING = re.compile(r"extraneous bytes before marker 0xd9$")
@@ -30,11 +30,17 @@ _PADDING = re.compile(r"extraneous bytes before marker 0xd9$")
 
 @dataclass(frozen=True)
 class FrameFile:
-    """One image file of a clip."""
+    """One image file of a clip.
 
-    number: int  # frame number, see `list_frames`
-    path: Path  # path of the file
-    # size and modification time when the folder was listed, which stand for the content; 'gone' for a dangling link
+    Attributes:
+        number: frame number, see `list_frames`.
+        path: path of the file.
+        state: size and modification time when the folder was listed, used in place of the content; 'gone' for a
+            dangling link.
+    """
+
+    number: int
+    path: Path
     state: str = ""
 
     @property
@@ -48,7 +54,7 @@ class UnreadableImageError(UserError):
 
 
 def list_frames(folder: Path) -> list[FrameFile]:
-    """Return all image files of a folder, or the series of a file (`x.png`, `x_1.png`, …), by their `frame_numbers`;
+    """Return all image files of a folder, or of the series of a file (`x.png`, `x_1.png`, …), sorted by frame number;
     raises OSError if the folder cannot be listed.
     """
     if folder.suffix.lower() in IMAGE_SUFFIXES and folder.is_file():
@@ -57,12 +63,12 @@ def list_frames(folder: Path) -> list[FrameFile]:
     with os.scandir(folder) as entries:
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 - a Path per file is slow on 30,000 files
-            # A leading dot hides a file; macOS puts such a file ('._img46.jpg') beside every file it copies.
+            # macOS adds a hidden file ('._img46.jpg') to every file it copies.
             if suffix.lower() not in IMAGE_SUFFIXES or entry.name.startswith(".") or not re.search(r"\d", stem):
                 continue
             try:
                 state = entry.stat()
-            except OSError:  # a link to nowhere or to itself: reading it reports that under the clip's name
+            except OSError:  # a broken or circular link: reading it reports that under the clip's name
                 found.append((stem, folder / entry.name, "gone"))
                 continue
             if not stat.S_ISDIR(state.st_mode):
@@ -88,11 +94,11 @@ def _state(found: os.stat_result) -> str:
 
 
 def frame_numbers(stems: Sequence[str]) -> list[int]:
-    """Return the frame number in each name (without suffix, each with a digit) of a folder.
+    """Return the frame number in each name of a folder; names have no suffix and at least one digit.
 
-    Among names that differ only in their digits it is the group of digits with the most distinct values; of several,
-    the last, unless only an earlier one numbers the frames without a gap and in another order: the size or position of
-    a crop may vary, too.
+    Among names that differ only in their digits, it is the group of digits with the most distinct values. If there are
+    several such groups, it is the last, unless an earlier one numbers the frames without gaps in another order: the
+    size or position of a crop may vary too.
     """
     alike: dict[tuple[str, ...], list[int]] = {}
     digits = []
@@ -109,7 +115,7 @@ def frame_numbers(stems: Sequence[str]) -> list[int]:
 
 
 def _counting(groups: list[tuple[int, ...]]) -> int:
-    """Return the index of the group of digits that numbers the frames; each group is its values in all names."""
+    """Return the index of the group of digits that numbers the frames; a group holds its values in all names."""
     values = [len(set(group)) for group in groups]
     *earlier, last = (place for place, count in enumerate(values) if count == max(values))
     if values[last] < len(groups[last]):
@@ -132,29 +138,31 @@ def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[lis
     if len(counts) < len(inside):
         trouble.append(f"frame numbers {some(n for n, count in counts.items() if count > 1)} occur more than once")
     if missing := offset - onset + 1 - len(counts):
-        # No list of them: an offset with an extra digit would make it millions long.
+        # Not listed in full: an offset with a digit too many would produce millions.
         named = some(number for number in range(onset, offset + 1) if number not in counts)
         trouble.append(f"{missing} of the frames {onset}..{offset} are missing ({named})")
     return [first_of[number] for number in counts], "; ".join(trouble)
 
 
 def read_image(path: Path, bits: int | None = None) -> np.ndarray:
-    """Decode an image to RGB, uint8, (h, w, 3), see `read_samples`; 16-bit samples as of `bits` or their range."""
+    """Decode an image to RGB, uint8, (h, w, 3), see `read_samples`; 16-bit samples are scaled by `bits`, or by the bit
+    depth of their values.
+    """
     samples = read_samples(path)
     return eight_bits(samples, bits or bits_of([samples]))
 
 
 def read_samples(path: Path) -> np.ndarray:
-    """Decode an image to RGB of its own depth, uint8 or uint16, (h, w, 3); raises UnreadableImageError if it is empty,
-    truncated, damaged, too large, or not an image of such samples.
+    """Decode an image to RGB at its own depth, uint8 or uint16, (h, w, 3); raises UnreadableImageError if it is empty,
+    truncated, damaged, too large, or of another depth.
     """
     data = _bytes_of(path)
-    # OpenCV returns a damaged JPEG as a valid picture, with missing parts grey or the rest shifted.
+    # OpenCV decodes a damaged JPEG without an error, with missing parts grey or the rest shifted.
     if _is_truncated_jpeg(data):
         raise UnreadableImageError(f"{path} is truncated (no end-of-image marker)")
     _size_in(data, path)
-    if (picture := _flawless_jpeg(data)) is not None:
-        return picture
+    if (flawless := _flawless_jpeg(data)) is not None:
+        return flawless
     if damage := _jpeg_damage(data):
         raise UnreadableImageError(f"{path} is damaged ({damage})")
     image: np.ndarray | None = None
@@ -168,29 +176,29 @@ def read_samples(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def bits_of(pictures: Iterable[np.ndarray]) -> int:
-    """Return the bit depth that 16-bit pictures use: the smallest depth of a camera that holds their values."""
-    peak = max((int(picture.max()) for picture in pictures if picture.dtype == np.uint16), default=0)
+def bits_of(images: Iterable[np.ndarray]) -> int:
+    """Return the bit depth that 16-bit images use: the smallest camera bit depth that holds their values."""
+    peak = max((int(image.max()) for image in images if image.dtype == np.uint16), default=0)
     return next(bits for bits in _DEPTHS if peak < 2**bits)
 
 
-def eight_bits(picture: np.ndarray, bits: int) -> np.ndarray:
-    """Return a picture as uint8, with 16-bit samples scaled by the `bits` they use; higher values become white."""
-    if picture.dtype == np.uint8:
-        return picture
-    return np.asarray(np.minimum(picture >> (bits - 8), 255).astype(np.uint8))
+def eight_bits(image: np.ndarray, bits: int) -> np.ndarray:
+    """Return an image as uint8, with 16-bit samples scaled by the `bits` they use; higher values become white."""
+    if image.dtype == np.uint8:
+        return image
+    return np.asarray(np.minimum(image >> (bits - 8), 255).astype(np.uint8))
 
 
 def range_remark(bits: int, option: str = "") -> str:
-    """Return a remark on the scaling of 16-bit samples by the bits found or an option's; '' for 16 found."""
+    """Return a remark on the scaling of 16-bit samples by the bits found or set by `option`; '' if 16 were found."""
     if bits == 16 and not option:
         return ""
-    what = f"are read as of {bits} bits ({option}={bits})" if option else f"that hold values of {bits} bits"
-    return f"16-bit pictures {what}: 0..{2**bits - 1} are scaled to black..white"
+    what = f"are read as {bits}-bit images ({option}={bits})" if option else f"that use {bits} bits"
+    return f"16-bit images {what}: 0..{2**bits - 1} are scaled to black..white"
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return width and height by an image's header; raises UnreadableImageError if none tells a usable size."""
+    """Return width and height from an image's header; raises UnreadableImageError if they are missing or too large."""
     return _size_in(_bytes_of(path), path)
 
 
@@ -212,7 +220,7 @@ def _size_in(data: bytes, path: Path) -> tuple[int, int]:
 
 def _header_size(data: bytes, path: Path) -> tuple[int, int]:
     if data.startswith(_START_OF_IMAGE):
-        with suppress(ValueError):  # fails on rare formats; eight times as fast on the others
+        with suppress(ValueError):  # fails on rare formats, but is eight times as fast as Pillow
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
             return width, height
     try:
@@ -222,7 +230,7 @@ def _header_size(data: bytes, path: Path) -> tuple[int, int]:
                 return image.size
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{path} has too many pixels; expected {MOST_PIXELS} at most") from error
-    except Exception as error:  # the plugins raise many kinds on foreign files
+    except Exception as error:  # Pillow's plugins raise many kinds on foreign files
         raise UnreadableImageError(f"{path} cannot be decoded as an image") from error
 
 
@@ -245,7 +253,7 @@ _Found = TypeVar("_Found")
 def decoded(
     read: Callable[[_Given], _Found], given: Sequence[_Given], workers: int, progress: Callable[[int, int], None]
 ) -> Iterator[_Found]:
-    """Yield what `read` returns of each, by so many threads (decoding releases the GIL); `progress`: (done, all)."""
+    """Yield `read` of each item, in `workers` threads (decoding releases the GIL); `progress` gets (done, total)."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -258,7 +266,7 @@ def decoded(
 
 
 def unreadable(path: Path) -> str:
-    """Return why a file cannot hold a picture or a video, judged by its state and permissions; '' if it can."""
+    """Return why a file cannot be an image or a video, judged by its type, size and permissions; '' if it can."""
     try:
         state = os.stat(path)  # noqa: PTH116 - as in list_frames
     except OSError as error:
@@ -271,8 +279,8 @@ def unreadable(path: Path) -> str:
 
 
 def _flawless_jpeg(data: bytes) -> np.ndarray | None:
-    """Return a JPEG that libjpeg decodes without a warning, identical to OpenCV's; None: check further. Pictures with
-    Exif data are left to OpenCV, which applies their orientation.
+    """Return the image, identical to OpenCV's, if libjpeg decodes it without a warning; else None. JPEGs with Exif data
+    are left to OpenCV, which applies their orientation.
     """
     if not data.startswith(_START_OF_IMAGE) or b"Exif\0" in data:
         return None
@@ -283,16 +291,16 @@ def _flawless_jpeg(data: bytes) -> np.ndarray | None:
 
 
 def _jpeg_damage(data: bytes) -> str:
-    """Return libjpeg's warning on a JPEG, '' if there is none, or damage has left a valid code (often of a single bit).
+    """Return libjpeg's warning about a JPEG, '' if there is none: damage to a single bit often leaves valid code.
     Decoding at an eighth of the size in grey reads every bit of the file.
     """
     if not data.startswith(_START_OF_IMAGE):
         return ""
     found = _complaint(data)
     if _PADDING.search(found):
-        # Some encoders pad the end of a picture, which is harmless; truncated data may look the same.
+        # Some encoders pad the end of an image, which is harmless; truncated data may look the same.
         bare = data[: data.rfind(_END_OF_IMAGE)].rstrip(b"\0")
-        return _complaint(bare + b"\0" * bare.endswith(b"\xff") + _END_OF_IMAGE)  # FF 00 is a byte of the picture
+        return _complaint(bare + b"\0" * bare.endswith(b"\xff") + _END_OF_IMAGE)  # FF 00 encodes a byte of the image
     return found
 
 
@@ -300,13 +308,13 @@ def _complaint(jpeg: bytes) -> str:
     try:
         simplejpeg.decode_jpeg(jpeg, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError as error:
-        # Rare kinds of JPEG that only this reader refuses are not damage; OpenCV decides on them.
+        # Rare kinds of JPEG that only this reader rejects are not damaged; OpenCV decides.
         return "" if str(error).startswith(("tj", "Unsupported color")) else str(error)
     return ""
 
 
 def _is_truncated_jpeg(data: bytes) -> bool:
-    """Return True if a JPEG has no end-of-image marker after its start of scan; thumbnails before it have one."""
+    """Return True if a JPEG has no end-of-image marker after its start of scan; thumbnails before that have one."""
     if not data.startswith(_START_OF_IMAGE):
         return False
     at = 2

@@ -1,4 +1,4 @@
-"""Preparing one clip, from image files to aligned frames: the unit of work of a store build."""
+"""Preparation of a clip, from image files to aligned frames: the unit of work of a store build."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -29,28 +29,35 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class FaceSettings:
-    """Settings of face detection and alignment; part of the store's identity."""
+    """Settings of face detection and alignment; part of the store's identity.
 
-    size: int = 64  # side of the aligned frames, pixels
-    # Border around the template or the box as a fraction of the side, see `faces.alignment` and `faces.square`; 0 if no
-    # face is detected.
+    Attributes:
+        size: side of the aligned frames, pixels.
+        margin: border around the template or the box as a fraction of the side, see `faces.alignment` and
+            `faces.square`; must be 0 if `method` detects no face.
+        least_confidence: lowest accepted detection probability.
+        per_frame: True to align every frame by its own detection, as in the released code of FDP. Landmarks jitter
+            between frames by as much as a micro-expression moves a face: for reproduction only.
+        method: one of `METHODS`. 'mtcnn': a similarity transform of MTCNN's landmarks to a template; 'box': MTCNN's
+            box, extended to a square and scaled without rotation; 'none': the whole image; 'official_crops': the whole
+            of the face crops published with a dataset. A whole image that is not square is stretched to a square, so
+            that none of it is lost; the crops are nearly square.
+        colour: 'grey' or 'rgb'.
+        batch: images per MTCNN batch: the first frames of this many clips, or frames of one clip with `per_frame`. In a
+            batch larger than 1, the other images shift a face by up to a hundredth of a pixel, so a resumed build may
+            differ by that much from an uninterrupted one. On two cores, batches save a sixth of the detection time.
+        device: device of MTCNN, 'cpu' or 'cuda'; recorded in the store if it is not the CPU.
+        bits: bits used by 16-bit images, 8 to 16; None: the smallest camera bit depth that holds a clip's values.
+    """
+
+    size: int = 64
     margin: float = 0.0
-    least_confidence: float = 0.9  # lowest accepted detection probability
-    # Align every frame by its own detection, as the released code of FDP does. Landmarks jitter from frame to frame by
-    # as much as a micro-expression moves a face: for reproduction only.
+    least_confidence: float = 0.9
     per_frame: bool = False
-    # One of `METHODS`. 'mtcnn': MTCNN's landmarks brought to a template by a similarity transform; 'box': MTCNN's box,
-    # made square and scaled without rotation; 'none': the whole picture; 'official_crops': the whole of the face crops
-    # that come with a dataset. A whole picture that is not square is stretched to a square, so that none of it is lost;
-    # the crops are nearly square.
     method: str = "mtcnn"
-    colour: str = "grey"  # 'grey' or 'rgb'
-    # Pictures per MTCNN batch: the first frames of this many clips, or frames of one clip with `per_frame`. In a batch
-    # of more than one, a face's position depends on the others by up to a hundredth of a pixel, so an interrupted and
-    # resumed build may differ by that. On two cores it saves a sixth of a detection.
+    colour: str = "grey"
     batch: int = 1
-    device: str = "cpu"  # device of MTCNN, 'cpu' or 'cuda'; recorded in the store if it is not the CPU
-    # Bits that 16-bit pictures hold, 8 to 16; None: the smallest depth of a camera that holds a clip's values.
+    device: str = "cpu"
     bits: int | None = None
 
     def __post_init__(self) -> None:
@@ -64,7 +71,7 @@ class FaceSettings:
                     )
 
     def facts(self) -> dict[str, Any]:
-        """Return the settings that identify a store: newer options only if set, so older stores keep their names."""
+        """Return the settings that identify a store; newer options only if set, so older stores keep their names."""
         usual = {"batch": 1, "device": "cpu", "bits": None}
         return {name: value for name, value in asdict(self).items() if usual.get(name) != value}
 
@@ -76,8 +83,9 @@ class FaceSettings:
 
 @dataclass
 class PreparedClip:
-    """Aligned frames of a clip, uint8, (n, *frame_shape), none if it cannot be used, and their provenance:
-    `detected_on`, `box` and `matrix` are those of the face by which the first frame is aligned, or of the whole frame.
+    """Aligned frames of a clip, uint8, (n, *frame_shape), with n = 0 if it cannot be used, and their provenance.
+    `detected_on` (frame number), `box` and `matrix` are those of the face, or of the whole image, by which the first
+    frame is aligned; `detections` is the number of images searched for a face.
     """
 
     frames: np.ndarray
@@ -90,7 +98,7 @@ class PreparedClip:
 
 
 def prepare_clips(clips: Sequence[tuple[str, list[FrameFile]]], settings: FaceSettings) -> Iterator[PreparedClip]:
-    """Prepare clips like `prepare_clip`, with MTCNN on the first frames of `settings.batch` clips at once."""
+    """Prepare clips as `prepare_clip` does, with MTCNN on batches of the first frames of `settings.batch` clips."""
     together = settings.method in DETECTED and settings.batch > 1 and not settings.per_frame
     for begin in range(0, len(clips), settings.batch):
         some = clips[begin : begin + settings.batch]
@@ -103,10 +111,10 @@ def prepare_clips(clips: Sequence[tuple[str, list[FrameFile]]], settings: FaceSe
 def prepare_clip(
     clip: str, files: list[FrameFile], settings: FaceSettings, first: Sequence[faces.Face | None] = ()
 ) -> PreparedClip:
-    """Decode a clip, find the face on the first frame, and align every frame by that one transform.
+    """Decode a clip, find the face on the first frame, and align every frame by the same transform.
 
     The first frame is the onset, unless that cannot be read. If it shows no face, the nearest later frame with one is
-    used, with a remark. With `settings.per_frame` a frame without a face is aligned by the nearest that has one (the
+    used, with a remark. With `settings.per_frame`, a frame without a face is aligned by the nearest frame with one (the
     earlier of two). `first` holds MTCNN's results on the first frames, if they are known.
     """
     prepared = PreparedClip(np.empty((0, *settings.frame_shape), np.uint8))
@@ -139,9 +147,9 @@ def prepare_clip(
 def _find(
     images: list[np.ndarray], settings: FaceSettings, prepared: PreparedClip, first: Sequence[faces.Face | None]
 ) -> dict[int, faces.Face]:
-    """Return frame position → its face, for the first frame that has one or for all; counts the pictures searched."""
+    """Return frame position → its face, for the first frame that has one or for all; count the images searched."""
     found: dict[int, faces.Face] = {}
-    # One by one where the first face ends the search: a batch would process frames in vain.
+    # One by one if the first face ends the search: the rest of a batch would be wasted.
     size, turn = settings.batch if settings.per_frame else 1, None
     for begin in range(0, len(images), size):
         if begin < len(first):
@@ -161,8 +169,7 @@ def _find(
 def _find_faces(
     images: list[np.ndarray], settings: FaceSettings, turns: Sequence[int] = faces.QUARTER_TURNS
 ) -> list[faces.Face | None]:
-    # Frame by frame with the landmarks as detected, as the released code does it.
-    upright = not settings.per_frame
+    upright = not settings.per_frame  # per frame, landmarks are used as detected, as in the released code
     return faces.find_faces(images, settings.least_confidence, upright, settings.device, turns)
 
 
@@ -192,7 +199,7 @@ def _remarks(clip: str, numbers: list[int], found: dict[int, faces.Face], per_fr
 def _decode(
     clip: str, files: list[FrameFile], prepared: PreparedClip, bits: int | None
 ) -> tuple[list[np.ndarray], list[FrameFile]]:
-    """Return the readable images of the first one's size and their files; the others become problems."""
+    """Return the readable images that have the first one's size, with their files; the others become problems."""
     images: list[np.ndarray] = []
     used = []
     for file in files:
@@ -209,10 +216,10 @@ def _decode(
         images.append(image)
         used.append(file)
     if any(image.dtype == np.uint16 for image in images):
-        # One range for all frames, or the brightness would flicker.
+        # One range for all frames, because the brightness would flicker otherwise.
         found = bits_of(images)
         if scaled := range_remark(bits or found, "data.faces.bits" if bits else ""):
-            above = f"; some values are of {found} bits: those above become white" if bits and found > bits else ""
+            above = f"; values above that (up to {found} bits) become white" if bits and found > bits else ""
             prepared.problems.append(remark(clip, "sample_range", scaled + above))
         images = [eight_bits(image, bits or found) for image in images]
     return images, used

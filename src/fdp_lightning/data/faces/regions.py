@@ -1,4 +1,4 @@
-"""Regions of an aligned face: brows, eyes, nose, mouth, cheeks and chin, which lie at one place in all of them."""
+"""Regions of an aligned face: brows, eyes, nose, mouth, cheeks and chin, at the same place in all faces."""
 
 from collections.abc import Mapping
 
@@ -26,29 +26,29 @@ OUTLINES: Mapping[str, Outline] = {
     "chin": ((0.24, 0.86), (0.76, 0.86), (0.72, 1.00), (0.28, 1.00)),
     "cheeks": ((0.12, 0.50), (0.88, 0.50), (0.88, 0.66), (0.76, 0.86), (0.24, 0.86), (0.12, 0.66)),
 }  # fmt: skip
-"""Region → corners (x, y) of its outline, as fractions of a picture aligned to `TEMPLATE`. A pixel belongs to the first
-outline around it: the cheeks are what nose and mouth leave of the lower half. Ours, by eye, on drawn faces: the brow
-regions include the reach of raised brows, and the mouth includes its corners."""
+"""Region → corners (x, y) of its outline, as fractions of an image aligned to `TEMPLATE`. A pixel belongs to the first
+outline that contains it: the cheeks are what nose and mouth leave of the lower half. Ours, drawn by eye on synthetic
+faces: the brow region covers raised brows too, and the mouth includes its corners."""
 
 ELSEWHERE = "elsewhere"  # hair, neck and background: pixels in no outline
 
 
 def face_regions(settings: FaceSettings, template: np.ndarray = TEMPLATE) -> dict[str, np.ndarray] | None:
-    """Return the masks, bool, (size, size), of `OUTLINES` and `ELSEWHERE`, one a pixel; None without landmarks."""
+    """Return disjoint masks, bool, (size, size), of `OUTLINES` and `ELSEWHERE`; None without landmarks."""
     if settings.method != "mtcnn":
         return None
     matrix = alignment(TEMPLATE, settings.size, settings.margin, template)
     free = np.ones((settings.size, settings.size), bool)
     masks = {}
     for name, outline in OUTLINES.items():
-        x, y = matrix[:, :2] @ np.array(outline).T + matrix[:, 2:] - 0.5  # from edges to the middles of pixels
+        x, y = matrix[:, :2] @ np.array(outline).T + matrix[:, 2:] - 0.5  # from edges to centres of pixels
         masks[name] = free & polygon2mask(free.shape, np.column_stack([y, x]))
         free &= ~masks[name]
     return {**masks, ELSEWHERE: free}
 
 
 def shares(heat: np.ndarray, regions: Mapping[str, np.ndarray] | None) -> dict[str, float] | None:
-    """Return the share of each region in a heat map, (h, w); None without regions, or where nothing is hot."""
+    """Return the share of each region in a heat map, (h, w); None without regions, or if the map is all zero."""
     total = float(heat.sum(dtype=np.float64))
     if regions is None or total == 0:
         return None

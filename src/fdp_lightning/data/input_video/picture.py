@@ -1,7 +1,7 @@
-"""Presentation of decoded video frames: upright, with square pixels, in standard dynamic range, at their times.
+"""Conversion of decoded video frames to upright images with square pixels in standard dynamic range, and their times.
 
-PyAV's FFmpeg does not convert high dynamic range (HLG, PQ), as phones record it, but makes faces flat and dim. The
-curves and the white are those of ITU-R BT.2100 and BT.2408.
+PyAV's FFmpeg does not convert high dynamic range (HLG, PQ), which phones record: faces become flat and dim. The curves
+and the white are those of ITU-R BT.2100 and BT.2408.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorPrimaries, ColorTrc, Interpolation
 
-HDR = {ColorTrc.ARIB_STD_B67: "HLG", ColorTrc.SMPTE2084: "PQ"}  # transfer curves that are converted, and their names
+HDR = {ColorTrc.ARIB_STD_B67: "HLG", ColorTrc.SMPTE2084: "PQ"}  # converted transfer curves and their names
 
-# Transfer curves that differ strongly from a screen's and are not converted, and their names.
+# Transfer curves that differ strongly from a screen's and are not converted, with their names.
 UNUSUAL = {
     ColorTrc.LINEAR: "linear",
     ColorTrc.LOG: "log",
@@ -25,15 +25,15 @@ UNUSUAL = {
     ColorTrc.SMPTE428: "SMPTE 428",
 }
 
-_WHITE = 203.0  # luminance of a white page in both, cd/m² (BT.2408); linear light 1 here
-_HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # of HLG's reference screen, cd/m², and of its system gamma (BT.2100)
-_KNEE = 0.75  # linear light up to which values are unchanged; all brighter values are compressed into the rest (ours)
+_WHITE = 203.0  # luminance of white in both, cd/m² (BT.2408); linear light 1 here
+_HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # peak luminance of HLG's reference screen, cd/m², and its system gamma (BT.2100)
+_KNEE = 0.75  # linear light up to which values are unchanged; brighter ones are compressed into the rest (ours)
 _LUMA = np.array([0.2627, 0.6780, 0.0593], np.float32)  # BT.2020
 _TO_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
 
 
 def to_sdr(frame: av.VideoFrame, width: int, height: int, interpolation: Any) -> np.ndarray:
-    """Convert a frame with a curve of `HDR` to sRGB, uint8, (height, width, 3); raises FFmpegError if it cannot be."""
+    """Convert a frame with a curve of `HDR` to sRGB, uint8, (height, width, 3); raises FFmpegError on failure."""
     codes = frame.reformat(width, height, "rgb48le", interpolation=interpolation, threads=1).to_ndarray()
     light = _curve(int(frame.color_trc))[codes]
     if frame.color_trc == ColorTrc.ARIB_STD_B67:
@@ -62,7 +62,7 @@ def _curve(transfer: int) -> np.ndarray:
 
 
 MOST_STRETCH = 4  # largest accepted pixel aspect ratio, in either direction (ours; anamorphic film is 2)
-# Without these, FFmpeg's fast conversion is a grey level or two too dark (measured on drawn faces).
+# Without these, FFmpeg's fast conversion is one or two grey levels too dark (measured on synthetic faces).
 UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -70,21 +70,21 @@ UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 class Orientation:
     """Turn and flip that make a frame upright; see `orientation`."""
 
-    angle: int  # FFmpeg's, counter-clockwise, degrees
-    turned: bool  # rows become columns
-    flipped: tuple[bool, bool]  # the order of columns, and of rows, is reversed
-    crooked: bool  # the angle is no multiple of 90°, and the nearest one is used
+    angle: int  # FFmpeg's rotation, degrees counter-clockwise
+    turned: bool  # True if rows become columns
+    flipped: tuple[bool, bool]  # True if the order of columns, and of rows, is reversed
+    crooked: bool  # True if the angle is not a multiple of 90°: the nearest one is used
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
-    """Return the orientation by a frame's display matrix; it holds for the next frames while `frame.rotation` is equal.
+    """Return the orientation by a frame's display matrix; it is valid as long as `frame.rotation` stays the same.
 
-    Do not call it for every frame: accessing a frame's side data makes it refer to itself, so that its pixels stay in
+    Do not call this for every frame: accessing a frame's side data creates a reference cycle, which keeps its pixels in
     memory until the next garbage collection (av 18.1; measured: all of 120 frames of 3840x2160, 1.4 GB).
     """
-    # x' = ax + cy, y' = bx + dy, with y downwards: the display matrix of ISO/IEC 14496-12, 16.16 fixed point, whose
-    # rows are (a, b, u), (c, d, v), (x, y, w).
-    sides: Any = frame.side_data  # typed as a mapping of strings, which it is not
+    # x' = ax + cy, y' = bx + dy, with y pointing down: the display matrix of ISO/IEC 14496-12, 16.16 fixed point, with
+    # rows (a, b, u), (c, d, v), (x, y, w).
+    sides: Any = frame.side_data  # wrongly typed as a mapping of strings
     matrix = sides.get(Type.DISPLAYMATRIX)
     entries = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(bytes(matrix), np.int32)[:5]
     a, b, _, c, d = (int(entry) for entry in entries)
@@ -94,11 +94,11 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
 
 class Upright:
-    """A frame's conversion to an upright picture, whose `size` (width, height) and `transfer` are known before."""
+    """Conversion of a frame to an upright image; `size` (width, height) and `transfer` are known beforehand."""
 
     def __init__(self, frame: av.VideoFrame, way: Orientation, pixel: Fraction | None) -> None:
         width, height = frame.width, frame.height
-        if pixel and 1 <= pixel <= MOST_STRETCH:  # enlarge one direction, so that nothing is lost
+        if pixel and 1 <= pixel <= MOST_STRETCH:  # one side is enlarged, so that nothing is lost
             width = round(width * pixel)
         elif pixel and Fraction(1, MOST_STRETCH) <= pixel < 1:
             height = round(height / pixel)
@@ -107,8 +107,8 @@ class Upright:
         self.transfer = int(frame.color_trc)
 
     def read(self) -> np.ndarray:
-        """Return RGB, uint8, (h, w, 3), in standard range, by the stream's colour matrix and range, else BT.601; raises
-        av.FFmpegError if the pixel format cannot be converted.
+        """Return RGB, uint8, (h, w, 3), in standard range, by the stream's colour matrix and range, or by BT.601 if
+        they are unknown; raises av.FFmpegError if the pixel format cannot be converted.
         """
         width, height = self._scaled
         if self._frame.color_trc in HDR:
@@ -122,8 +122,9 @@ class Upright:
 
 
 class Clock:
-    """Times of consecutive frames in seconds since the first, strictly increasing. `unit` is the length of a tick,
-    seconds; `rate` the average frames per second, by which those without a usable time stamp follow (`guessed`).
+    """Times of consecutive frames in seconds since the first, strictly increasing. `unit` is the length of a tick in
+    seconds, `rate` the average number of frames per second, from which the times of frames without a usable time stamp
+    are estimated; `guessed` counts these frames.
     """
 
     def __init__(self, unit: Fraction, rate: Fraction | None) -> None:
@@ -133,7 +134,7 @@ class Clock:
         self.guessed = 0
 
     def seconds(self, stamp: int | None) -> float | None:
-        """Return the time of the next frame; None if neither a time stamp nor a rate is known."""
+        """Return the time of the next frame, or None if neither a time stamp nor a rate is known."""
         guess = Fraction(0) if self._last is None else None if self._step is None else self._last + self._step
         if stamp is not None:
             if self._start is None and guess is not None:

@@ -1,4 +1,4 @@
-"""Input videos at a path: a folder with one picture per frame, a video file, or many of them."""
+"""Input videos at a path: a folder with one image per frame, a video file, or a folder of such."""
 
 import math
 import os
@@ -26,8 +26,8 @@ from fdp_lightning.data.faces.frames import (
 from fdp_lightning.data.input_video.video import Frame, InputVideo, VideoFile, folder_name
 from fdp_lightning.errors import UserError
 
-_MOST_RANGED = 100  # number of 16-bit frames decoded to find the range of all
-# Suffixes of videos among the files of a folder; a file given by its own path may have any name.
+_MOST_RANGED = 100  # largest number of 16-bit frames decoded to find the range of all
+# Suffixes by which videos in a folder are recognised; a file given by its own path may have any name.
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".flv", ".avi", ".divx", ".webm", ".mkv", ".wmv", ".asf",
     ".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".ogg", ".mxf", ".dv", ".gif",
@@ -38,10 +38,11 @@ __all__ = ["VIDEO_SUFFIXES", "Frame", "FrameFolder", "InputVideo", "VideoFile", 
 
 
 class FrameFolder:
-    """A folder of pictures with frame numbers in their names, see `input_videos`; other files in it are skipped.
+    """A folder of images with frame numbers in their names, see `input_videos`; other files in it are skipped.
 
-    Times follow the numbers, so that missing frames leave a gap; without `fps` they are unknown. `remarks` are the
-    caller's warnings, repeated at each iteration. `bits` is the depth of 16-bit pictures; None: that of their values.
+    Times are derived from the numbers, so that missing frames leave a gap; without `fps` they are unknown. `bits` is
+    the depth of 16-bit images; None: that of their values. `remarks` are the caller's warnings, repeated at each
+    iteration.
     """
 
     def __init__(self, folder: Path, fps: float | None = None, bits: int | None = None) -> None:
@@ -52,7 +53,7 @@ class FrameFolder:
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
-        """See `InputVideo.frames`; a frame that is damaged or differs in size from the first fails when read."""
+        """See `InputVideo.frames`; reading a frame that is damaged or differs in size from the first one fails."""
         self.warnings = [*self.remarks]
         try:
             files = list_frames(self.folder)
@@ -61,19 +62,19 @@ class FrameFolder:
                 f"{self.folder} cannot be listed ({error.strerror}); expected a folder of frames."
             ) from error
         if not files:
-            raise UserError(f"{self.folder} holds no frames; expected pictures with numbers in their names: img1.jpg …")
+            raise UserError(f"{self.folder} holds no frames; expected images with numbers in their names (img1.jpg …).")
         first, last = files[0].number, files[-1].number
         files, trouble = frames_between(files, first, last)
         if trouble:
             self.warnings.append(f"{self.folder}: {trouble}; the first file of a repeated number is used")
-        pictures = _Pictures(files, self.warnings, self.bits)
+        images = _Images(files, self.warnings, self.bits)
         for file in files:
             seconds = None if self.fps is None else (file.number - first) / self.fps
-            yield Frame(file.number, seconds, partial(pictures.read, file))
+            yield Frame(file.number, seconds, partial(images.read, file))
 
 
-class _Pictures:
-    """Frames of one folder, all of the first one's size and of one range."""
+class _Images:
+    """Frames of one folder, all with the first one's size and a common range."""
 
     def __init__(self, files: Sequence[FrameFile], warnings: list[str], bits: int | None) -> None:
         self.files, self.first, self._warnings, self._stated = files, files[0], warnings, bits
@@ -81,25 +82,25 @@ class _Pictures:
         self._clipped = False
 
     def read(self, file: FrameFile) -> np.ndarray:
-        picture = _read(file)
+        image = _read(file)
         if self.shape is None:
-            self.shape = picture.shape if file is self.first else _read(self.first).shape
-        if picture.shape != self.shape:
-            (height, width), (first_height, first_width) = picture.shape[:2], self.shape[:2]
+            self.shape = image.shape if file is self.first else _read(self.first).shape
+        if image.shape != self.shape:
+            (height, width), (first_height, first_width) = image.shape[:2], self.shape[:2]
             raise UserError(
                 f"{file.path} is {width}x{height} and {self.first.path.name} {first_width}x{first_height}; expected "
                 "frames of one size. Remove the files that do not belong to the clip."
             )
-        if picture.dtype == np.uint8:
-            return picture
-        if not self._clipped and bits_of([picture]) > self._bits:
+        if image.dtype == np.uint8:
+            return image
+        if not self._clipped and bits_of([image]) > self._bits:
             self._clipped = True
             self._warnings.append(f"{file.path} and possibly others have values above that range; they become white")
-        return eight_bits(picture, self._bits)
+        return eight_bits(image, self._bits)
 
     @cached_property
     def _bits(self) -> int:
-        """Bit depth of all frames, from a sample of the folder; one range for all, or the brightness would flicker."""
+        """Bit depth of all frames, from a sample of the folder; with several depths, the brightness would flicker."""
         step = math.ceil(len(self.files) / _MOST_RANGED)
         bits = self._stated or bits_of(_read(file) for file in self.files[::step])
         if remark := range_remark(bits, "predict.bits" if self._stated else ""):
@@ -112,25 +113,25 @@ def _read(file: FrameFile) -> np.ndarray:
         return read_samples(file.path)
     except UnreadableImageError as error:
         raise UserError(
-            f"{error}; expected a picture. Replace it, or remove it to continue without that frame."
+            f"{error}; expected an image. Replace it, or remove it to continue without that frame."
         ) from error
 
 
 def input_videos(source: Path, fps: float | None = None, bits: int | None = None) -> list[InputVideo]:
-    """Return the clips at a path: a single one, or those in a folder, by name.
+    """Return the clips at a path, sorted by name: a single one, or those in a folder.
 
     A folder that contains frames is one clip; frames in folders below it are left out with a warning. In a folder
-    without frames, each video and each folder of frames is a clip. Hidden and other files are skipped. Names are unique
-    regardless of case, and valid as folder names. `fps` replaces a video's own rate, and gives a folder of frames one.
-    Raises UserError if there is no clip, the contents are ambiguous, or `bits` (of 16-bit pictures) is given for a
-    video.
+    without frames, each video and each folder of frames is a clip. Hidden and other files are skipped. Clip names are
+    unique regardless of case, and valid as folder names. `fps` replaces a video's own frame rate, and is the rate of
+    folders of frames. Raises UserError if there is no clip, the contents are ambiguous, or `bits` (of 16-bit images) is
+    given for a video.
     """
     if not source.is_dir():
         if source.suffix.lower() in IMAGE_SUFFIXES and source.exists():
             raise UserError(f"{source} is a single image; {_WANTED}.")
         if bits is not None and source.exists():
             raise UserError(
-                f"predict.bits={bits} is for pictures of 16-bit samples, and {source} is a video, which states its own "
+                f"predict.bits={bits} applies to 16-bit images, but {source} is a video, which states its own bit "
                 "depth. Leave predict.bits out."
             )
         return [VideoFile(source, fps=fps)]
@@ -139,7 +140,7 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
         _refuse_both(source, videos)
         clip = FrameFolder(source, fps, bits)
         if hidden := [folder.name for folder in folders if list_frames(folder)]:
-            clip.remarks.append(f"{source} contains frames itself: those in {some(hidden)} below it are left out")
+            clip.remarks.append(f"{source} itself contains frames: those in its folders {some(hidden)} are left out")
         return [clip]
     found: list[tuple[Path, InputVideo]] = [(video, VideoFile(video, fps=fps)) for video in videos]
     for folder in folders:
@@ -149,8 +150,8 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
             found.append((folder, FrameFolder(folder, fps, bits)))
         elif inner_videos:  # do not skip them silently
             raise UserError(
-                f"{folder} holds {len(inner_videos)} videos ({some(path.name for path in inner_videos)}), a level "
-                f"too deep in {source}. Give that folder itself as the input, or move its videos up."
+                f"{folder} holds {len(inner_videos)} videos ({some(path.name for path in inner_videos)}), one "
+                f"level too deep in {source}. Give that folder itself as the input, or move its videos up."
             )
     if not found:
         names = some(path.name for path in (*folders, *others)) or "nothing"
@@ -162,12 +163,12 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
 
 
 def as_input_video(source: Path | str | BinaryIO | InputVideo, name: str = "", fps: float | None = None) -> InputVideo:
-    """Return the one clip of a video, a folder of frames, an open file, or an input video; UserError if not one."""
+    """Return a video, a folder of frames, an open file or an input video as one clip; UserError if it holds several."""
     if isinstance(source, Path | str):
         clips = input_videos(Path(source), fps)
         if len(clips) > 1:
             names = some(clip.name for clip in clips)
-            raise UserError(f"{source} holds {len(clips)} clips ({names}), expected one; task=predict takes them all")
+            raise UserError(f"{source} holds {len(clips)} clips ({names}); expected one. task=predict accepts several.")
         (video,) = clips
     elif hasattr(source, "frames"):
         video = cast(InputVideo, source)
@@ -176,14 +177,14 @@ def as_input_video(source: Path | str | BinaryIO | InputVideo, name: str = "", f
     else:
         raise UserError(
             f"a clip is given as {type(source).__name__}; expected a path, a file open for reading, or an object with "
-            "name, warnings and frames() as fdp_lightning.data.input_video.video.InputVideo"
+            "name, warnings and frames() like fdp_lightning.data.input_video.video.InputVideo"
         )
     video.name = folder_name(name) if name else video.name
     return video
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Return the folders, videos and other files in a folder by name, without hidden ones."""
+    """Return the folders, videos and other files in a folder, each sorted by name, without hidden ones."""
     try:
         paths = sorted(Path(entry) for entry in os.scandir(folder) if not entry.name.startswith("."))
     except OSError as error:
@@ -199,7 +200,7 @@ def _refuse_both(folder: Path, videos: list[Path]) -> None:
         raise UserError(
             f"{folder} holds both frames ({list_frames(folder)[0].path.name} …) and videos "
             f"({some(path.name for path in videos)}): is it a clip, or a folder of clips? Give one of the videos as "
-            "the input, or move the frames to a folder of their own."
+            "the input, or move the frames to a separate folder."
         )
 
 

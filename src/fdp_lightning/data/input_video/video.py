@@ -1,4 +1,4 @@
-"""Input videos as frames in time; a video file, decoded by FFmpeg (PyAV): what follows damage is left out."""
+"""Input videos as timed frames, and video files decoded by FFmpeg (PyAV), without the frames affected by damage."""
 
 import os
 import re
@@ -24,19 +24,19 @@ from fdp_lightning.errors import UserError
 class Frame:
     """One frame of an input video, decoded to pixels on demand."""
 
-    number: int  # frame number, counted from 0 in a video file, from the file name in a folder
+    number: int  # frame number: counted from 0 in a video file, taken from the file name in a folder
     seconds: float | None  # time since the first frame, seconds; None if the frame rate is unknown
-    read: Callable[[], np.ndarray]  # function that returns the upright picture, RGB, uint8, shape (h, w, 3)
+    read: Callable[[], np.ndarray]  # function that returns the upright image, RGB, uint8, shape (h, w, 3)
 
 
 class InputVideo(Protocol):
-    """A clip or long recording, with a `name` for messages and files, and `warnings`, complete after an iteration."""
+    """A clip or long recording, with a `name` for messages and files, and `warnings`, complete after iterating."""
 
     name: str
     warnings: list[str]
 
     def frames(self) -> Iterator[Frame]:
-        """Yield all frames in order of time, from the beginning at each call; few are in memory at once.
+        """Yield all frames in order of time, each call from the beginning; only a few are in memory at a time.
 
         Raises UserError if the video cannot be read or holds no frame, or a frame cannot be decoded.
         """
@@ -53,25 +53,25 @@ def folder_name(name: str) -> str:
 class Decoding:
     """Frames of a stream that were decoded from undamaged data.
 
-    Decoders predict frames after damage, which look nearly right, with motion that never happened: all up to the next
-    key frame are discarded, while `damaged` is True. If it is at the end, the end is missing.
+    After damage, decoders predict frames that look nearly right but contain motion that never happened. All frames up
+    to the next key frame are discarded, while `damaged` is True; if it is True at the end, the end is missing.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
         self._container, self._stream = container, stream
         self.damaged = False
         self._since: int | None = None
-        self._mended: list[int] = []
+        self._resumed_at: list[int] = []
 
     def frames(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield the number, counted over all decoded frames, and the frame."""
+        """Yield each frame with its number, which counts all decoded frames."""
         number = 0
         for packet in self._packets():
             if packet.is_corrupt:
                 self._damage(packet.pts)
             try:
                 decoded = packet.decode()
-            except av.EOFError:  # flushed already
+            except av.EOFError:  # already flushed
                 continue
             except av.FFmpegError:
                 self._damage(packet.pts)
@@ -92,12 +92,12 @@ class Decoding:
             self._damage(frame.pts)
             return False
         if self.damaged:
-            # Frames are output later than their packets go in: a key frame from before the damage ends nothing.
+            # Frames come out later than their packets go in: a key frame from before the damage does not end it.
             is_later = self._since is None or frame.pts is None or frame.pts > self._since
             if not (frame.key_frame and is_later):
                 return False
             self.damaged, self._since = False, None
-            self._mended.append(number)
+            self._resumed_at.append(number)
         return True
 
     def _damage(self, stamp: int | None) -> None:
@@ -106,40 +106,41 @@ class Decoding:
             self._since = stamp if self._since is None else max(self._since, stamp)
 
     def warnings(self, used: int) -> list[str]:
-        """Return warnings about the damage, to be called after the last of `used` frames."""
+        """Return warnings about damage; call this after the last of the `used` frames."""
         found = []
-        if self._mended:
-            found.append(f"the video is damaged: frames before {some(self._mended)} cannot be decoded and are left out")
+        if self._resumed_at:
+            before = some(self._resumed_at)
+            found.append(f"the video is damaged: frames before {before} cannot be decoded and are left out")
         if self.damaged:
             found.append(f"the video ends after {used} frames because the rest cannot be decoded")
         return found
 
 
 # FFmpeg also reads playlists and scripts (hls, concat, dash, sdp …), which make it open other files or addresses. Only
-# these self-contained formats are accepted, whatever the file's name.
+# these self-contained formats are accepted, regardless of the file's name.
 FORMATS = (
     "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,h264,hevc,av1,ivf,flv,asf,ogg,mxf,dv,gif,nut,rm,wtv,"
     "yuv4mpegpipe,vc1"
 )
-THREADS = 2  # threads of the decoder; each holds a frame in memory
-# Seconds, and frames, by which a file may be longer than its frames without a warning (ours): sound often is a little
-# longer; without other tracks the last frame and rounding make the difference.
+THREADS = 2  # decoder threads; each holds a frame in memory
+# Seconds (or frames, if there is no other track) by which a file may last longer than its frames without a warning
+# (ours): sound is often a little longer; without it, the last frame's duration and rounding cause the difference.
 CUT_SECONDS, CUT_FRAMES = 0.5, 3
-_WANTED = "expected a video with pictures (mp4, mov, avi, webm, mkv …)"
+_WANTED = "expected a video (mp4, mov, avi, webm, mkv …)"
 
 
 class VideoFile:
-    """First video track of a file; sound, subtitles and cover pictures are ignored.
+    """First video track of a file; sound, subtitles and cover images are ignored.
 
-    Times are those of the stream, also with a variable frame rate. Frame numbers count all frames of the decoder,
+    Times are those of the stream, even if the frame rate varies. Frame numbers count all frames of the decoder,
     including unusable ones. Raises UserError if `fps` is not a positive number.
 
     Args:
-        source: path, or seekable file open for reading, over which only one loop may run at a time; closing it ends
-            the loop.
+        source: path, or seekable file open for reading; only one loop may run over an open file at a time, and closing
+            it ends the loop.
         name: name for messages if the source is not a path.
-        fps: frames per second in place of the file's times, because camera software may store another rate than that of
-            the recording (slow motion); None: the file's times.
+        fps: frames per second to use instead of the file's times, because camera software may store another rate than
+            that of the recording (slow motion); None: the file's times.
     """
 
     def __init__(self, source: Path | BinaryIO, name: str = "", fps: float | None = None) -> None:
@@ -151,7 +152,7 @@ class VideoFile:
         self.warnings: list[str] = []
 
     def frames(self) -> Iterator[Frame]:
-        """See `InputVideo.frames`. A frame holds its unconverted pixels as long as it lives."""
+        """See `InputVideo.frames`. A frame keeps its unconverted pixels in memory as long as it exists."""
         self.warnings = []
         with self._opened() as file, self._container(file) as container:
             stream = self._stream(container)
@@ -183,20 +184,20 @@ class VideoFile:
                 raise ValueError(f"{self._label} was closed")
         if not used:
             raise UserError(
-                f"{self._label} has a video track ({stream.codec_context.name}), but no frame of it can be "
+                f"{self._label} has a video track ({stream.codec_context.name}), but none of its frames can be "
                 f"decoded; {_WANTED}. Is the file complete?"
             )
         self.warnings += decoding.warnings(used)
         if odd:
-            self.warnings.append(f"frames {some(odd)} differ in size from the first, {size[0]}x{size[1]}: left out")
+            self.warnings.append(f"frames {some(odd)} are not {size[0]}x{size[1]} like the first: left out")
         if hdr := [name for transfer, name in HDR.items() if transfer in transfers]:
             self.warnings.append(
                 f"the video has a high dynamic range ({', '.join(hdr)}): its grey levels are converted to the standard "
                 "range by ITU-R BT.2408; record in the standard range if possible"
             )
-        if strange := [name for transfer, name in UNUSUAL.items() if transfer in transfers]:
+        if unusual := [name for transfer, name in UNUSUAL.items() if transfer in transfers]:
             self.warnings.append(
-                f"the video's grey levels follow a curve ({', '.join(strange)}) that is not converted: convert it to "
+                f"the video's grey levels follow a curve ({', '.join(unusual)}) that is not converted: convert it to "
                 "BT.709, or expect wrong contrast"
             )
         if crooked:
@@ -205,14 +206,14 @@ class VideoFile:
             self.warnings.append(
                 f"{clock.guessed} of {used} frames have no usable time stamp: the average rate is used"
             )
-        lasts = (container.duration or 0) / av.time_base
+        duration = (container.duration or 0) / av.time_base
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         if self.fps is not None and abs(rate - self.fps) > 0.01 * self.fps:
-            said = f"{rate:g} frames per second" if rate else "no frame rate"
-            self.warnings.append(f"predict.fps={self.fps:g} is used; the file itself says {said}")
-        alone = len(container.streams) == 1 and rate
-        if last is not None and lasts - last > (CUT_FRAMES / rate if alone else CUT_SECONDS) and not decoding.damaged:
-            self.warnings.append(f"the file's length is {lasts:.2f} s, that of its frames {last:.2f} s: is it cut off?")
+            stated = f"{rate:g} frames per second" if rate else "no frame rate"
+            self.warnings.append(f"predict.fps={self.fps:g} is used; the file itself states {stated}")
+        tolerance = CUT_FRAMES / rate if rate and len(container.streams) == 1 else CUT_SECONDS
+        if last is not None and duration - last > tolerance and not decoding.damaged:
+            self.warnings.append(f"the file lasts {duration:.2f} s, but its frames only {last:.2f} s: is it cut off?")
 
     def _read(self, number: int, upright: Upright) -> np.ndarray:
         try:
@@ -224,7 +225,7 @@ class VideoFile:
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        """Open the file for FFmpeg, which gets only the open file, so that it cannot open others by name."""
+        """Open the file and pass it to FFmpeg without its path, so that FFmpeg cannot open other files by name."""
         if not isinstance(self._source, Path):
             if not self._source.seek(0, os.SEEK_END):
                 raise UserError(f"{self._label} is empty (0 bytes); {_WANTED}.")
@@ -253,11 +254,11 @@ class VideoFile:
         tracks = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
         if not tracks:
             kinds = ", ".join(sorted({track.type for track in container.streams})) or "nothing"
-            raise UserError(f"{self._label} has no video track, only {kinds} or a cover picture; {_WANTED}.")
+            raise UserError(f"{self._label} has no video track, only {kinds} or a cover image; {_WANTED}.")
         stream = tracks[0]
         context = stream.codec_context
         if context is None:
-            raise UserError(f"{self._label}: there is no decoder for its video track; convert it to H.264 in mp4.")
+            raise UserError(f"{self._label} has a video track without a decoder; convert it to H.264 in mp4.")
         if context.width * context.height > MOST_PIXELS:
             raise UserError(
                 f"{self._label} is {context.width}x{context.height}; expected {MOST_PIXELS} pixels at most."

@@ -1,7 +1,7 @@
 """Optical flow of aligned clips: maps of u, v, strain and magnitude, from the onset to the apex or to every frame.
 
 u is the displacement to the right and v the displacement downwards, both in pixels of the frames. Derivatives are taken
-at the frames' resolution before the maps are resized: values of a 28×28 map are still in pixels of the frames.
+at the frames' resolution before the maps are resized: the values of a 28×28 map are still in pixels of the frames.
 
 References:
     [1] Kroeger et al., "Fast optical flow using dense inverse search", ECCV 2016 (DIS).
@@ -25,42 +25,51 @@ CHANNELS = ("u", "v", "strain", "magnitude")
 SCALES = ("clip_minmax", "train_std", "none")
 PHASES = ("onset_apex", "apex_offset")
 DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)  # published maps in 16 levels; not computed here
-PICTURED = ("u", "v", "strain")  # channels of a flow picture, in RGB order
-PICTURES = (*PHASES, *DIRECTIONS)  # phases of `maps`, in the order of a clip's pictures
+PICTURED = ("u", "v", "strain")  # channels of a flow image, in RGB order
+PICTURES = (*PHASES, *DIRECTIONS)  # phases of `maps`, in the order of a clip's images
 _SIGNED = {"u", "v"}
-_LEAST_SIDE = 16  # of frames: DIS refuses smaller ones, and the other methods' pyramids could not shrink them
+_LEAST_SIDE = 16  # smallest side of frames: DIS rejects smaller ones, and other methods' pyramids cannot shrink them
 
 
 @dataclass(frozen=True)
 class InputSettings:
-    """Settings of a recogniser's input; all but `kind` apply to flow maps only."""
+    """Settings of a recogniser's input; all but `kind` apply to flow maps only.
 
-    kind: str = "frames"  # 'frames', 'flow', 'apex_flow' or 'maps', see `stage`
-    method: str = "dis"  # optical flow method: 'dis' [1], 'farneback' [2] or 'tvl1' [3]
-    # names from `CHANNELS`, of `maps` from `PICTURED`, in the network's order
+    Attributes:
+        kind: 'frames', 'flow', 'apex_flow' or 'maps', see `stage`.
+        method: optical flow method: 'dis' [1], 'farneback' [2] or 'tvl1' [3].
+        channels: names from `CHANNELS`, for `maps` from `PICTURED`, in the network's order.
+        size: side of the maps, pixels.
+        scale: scaling of the maps, see `FlowScale`.
+        phases: phases of `apex_flow`, from `PHASES`, or of `maps`, from `PICTURES`.
+        gain: factor on the scaled values; 255 for networks designed for values of 0..255.
+        flip: share of the training clips mirrored in an epoch, with u negated. The augmentation of frames
+            (`data.augmentation`) does not apply to maps.
+    """
+
+    kind: str = "frames"
+    method: str = "dis"
     channels: tuple[str, ...] = ("u", "v", "strain")
-    size: int = 28  # side of the maps, pixels
-    scale: str = "clip_minmax"  # scaling of the maps, see `FlowScale`
-    phases: tuple[str, ...] = ("onset_apex",)  # phases of `apex_flow`, from `PHASES`, or of `maps`, from `PICTURES`
-    gain: float = 1.0  # factor on the scaled values; 255 for networks designed for values of 0..255
-    # share of the training clips mirrored in an epoch, with u negated. The augmentation of frames (`data.augmentation`)
-    # does not apply to maps.
+    size: int = 28
+    scale: str = "clip_minmax"
+    phases: tuple[str, ...] = ("onset_apex",)
+    gain: float = 1.0
     flip: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("channels", "phases"):  # configurations give lists, or a single name by itself
+        for name in ("channels", "phases"):  # configurations hold a list or a single name
             names = getattr(self, name)
             object.__setattr__(self, name, (names,) if isinstance(names, str) else tuple(names))
         require_settings("input", self)
         directions = set(self.phases) & set(DIRECTIONS)
         if self.kind in ("flow", "apex_flow") and directions:
-            raise ValueError(f"input.phases is {self.phases}; expected of {', '.join(PHASES)}, which can be computed")
+            raise ValueError(f"input.phases is {self.phases}; only {', '.join(PHASES)} can be computed")
         if self.kind == "maps" and not set(self.channels) <= set(PICTURED):
             raise ValueError(
-                f"input.channels is {self.channels}; expected of {', '.join(PICTURED)}: pictures have them"
+                f"input.channels is {self.channels}; expected among {', '.join(PICTURED)}, which images have"
             )
         if self.kind == "maps" and self.flip and directions:
-            raise ValueError(f"input.flip is {self.flip}; a map of directions cannot be mirrored: expected 0")
+            raise ValueError(f"input.flip is {self.flip}; expected 0, because maps of directions cannot be mirrored")
 
     @property
     def of_frames(self) -> bool:
@@ -68,8 +77,8 @@ class InputSettings:
 
 
 class ApexFlow(NamedTuple):
-    """Flow maps of a clip's phases, unscaled, float32, (phases, channels, size, size), and the apex's position; `found`
-    is True if it was not annotated and `find_apex` chose it.
+    """Unscaled flow maps of a clip's phases, float32, (phases, channels, size, size), and the position of the apex;
+    `found` is True if the apex was not annotated and `find_apex` chose it.
     """
 
     maps: np.ndarray
@@ -80,18 +89,18 @@ class ApexFlow(NamedTuple):
 def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarray:
     """Return the optical flow between two frames of one shape, uint8, (h, w) or RGB (h, w, 3), by one of `METHODS`.
 
-    u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w). Raises UserError if the method is
-    unknown, ValueError if the frames are unfit for optical flow.
+    The result is u and v of every pixel of the first frame, in pixels, float32, shape (2, h, w). Raises UserError if
+    the method is unknown, ValueError if the frames are unsuitable for optical flow.
     """
     require_allowed({"input.method": method})
     if first.shape != second.shape:
-        raise ValueError(f"frames of shapes {first.shape} and {second.shape}; optical flow needs two of one shape")
+        raise ValueError(f"frames have shapes {first.shape} and {second.shape}; optical flow needs equal shapes")
     before, after = _grey(first), _grey(second)
     if method == "dis":
         uv = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before, after, None)  # type: ignore[call-overload]
     elif method == "farneback":
         uv = cv2.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
-    elif hasattr(cv2, "optflow"):  # opencv-contrib is installed; either package with its defaults
+    elif hasattr(cv2, "optflow"):  # opencv-contrib is installed; both packages are used with their defaults
         uv = cv2.optflow.DualTVL1OpticalFlow_create().calc(before, after, None)
     else:
         from skimage.registration import optical_flow_tvl1
@@ -102,7 +111,7 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
 
 
 def implementation(method: str) -> str:
-    """Return the package and version that compute a method, for fingerprints: implementations of TV-L1 differ."""
+    """Return package and version that compute a method, for fingerprints, because implementations of TV-L1 differ."""
     require_allowed({"input.method": method})
     if method != "tvl1" or hasattr(cv2, "optflow"):
         return f"opencv {cv2.__version__}"
@@ -111,7 +120,7 @@ def implementation(method: str) -> str:
 
 def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Return the magnitude of the optical strain [4] of u and v, (h, w): sqrt(u_x² + v_y² + (u_y + v_x)² / 2), by
-    central differences, one-sided at the border; translations and small rotations have no strain.
+    central differences, one-sided at the border. Translations and small rotations have no strain.
     """
     u_y, u_x = np.gradient(u)
     v_y, v_x = np.gradient(v)
@@ -119,14 +128,14 @@ def optical_strain(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def flow_maps(first: np.ndarray, second: np.ndarray, settings: InputSettings) -> np.ndarray:
-    """Return the flow maps between two frames, unscaled, float32, (channels, size, size); errors as of `flow`."""
+    """Return the unscaled flow maps between two frames, float32, (channels, size, size); raises errors as `flow`."""
     u, v = flow(first, second, settings.method)
-    made = {"u": lambda: u, "v": lambda: v, "strain": lambda: optical_strain(u, v), "magnitude": lambda: np.hypot(u, v)}
-    return resized(np.stack([made[name]() for name in settings.channels]), settings.size)
+    maps = {"u": lambda: u, "v": lambda: v, "strain": lambda: optical_strain(u, v), "magnitude": lambda: np.hypot(u, v)}
+    return resized(np.stack([maps[name]() for name in settings.channels]), settings.size)
 
 
 def resized(maps: np.ndarray, size: int) -> np.ndarray:
-    """Resize maps, (channels, h, w), by area means if they shrink and bilinearly if they grow."""
+    """Resize maps, (channels, h, w), by area averaging if they shrink and bilinearly if they grow."""
     if maps.shape[1:] == (size, size):
         return maps.astype(np.float32)
     kind = cv2.INTER_AREA if size < min(maps.shape[1:]) else cv2.INTER_LINEAR
@@ -134,8 +143,8 @@ def resized(maps: np.ndarray, size: int) -> np.ndarray:
 
 
 def find_apex(frames: np.ndarray) -> int:
-    """Return the position of the frame, uint8, (t, h, w) or (t, h, w, 3), with the largest mean absolute difference to
-    the first, the onset; the earliest of equals.
+    """Return the position of the frame in `frames`, uint8, (t, h, w) or (t, h, w, 3), with the largest mean absolute
+    difference from the first one, the onset; the earliest in case of a tie.
     """
     _require_frames(frames)
     onset = frames[0].astype(np.int16)
@@ -145,14 +154,14 @@ def find_apex(frames: np.ndarray) -> int:
 def apex_flow(frames: np.ndarray, apex: int | None, settings: InputSettings) -> ApexFlow:
     """Return the flow from the onset to the apex, from the apex to the offset, or both (`settings.phases`).
 
-    `frames` are those of a clip from onset to offset, uint8, (t, h, w) or (t, h, w, 3), `apex` is a position in them;
-    None if it is not annotated: `find_apex` chooses it. A phase of one frame (the apex is the first or the last one)
-    has no motion: its maps are zero. Raises ValueError if the apex lies outside the clip.
+    `frames` are those of a clip from onset to offset, uint8, (t, h, w) or (t, h, w, 3). `apex` is a position in them;
+    None: `find_apex` chooses it. A phase of a single frame (if the apex is the first or the last) has no motion: its
+    maps are zero. Raises ValueError if the apex is outside the clip.
     """
     _require_frames(frames)
     place = find_apex(frames) if apex is None else apex
     if not 0 <= place < len(frames):
-        raise ValueError(f"apex at position {place} of a clip of {len(frames)} frames; expected 0..{len(frames) - 1}")
+        raise ValueError(f"the apex is at {place} in a clip of {len(frames)} frames; expected 0..{len(frames) - 1}")
     ends = {"onset_apex": (0, place), "apex_offset": (place, len(frames) - 1)}
     maps = [_maps_between(frames, *ends[phase], settings) for phase in settings.phases]
     return ApexFlow(np.stack(maps), place, apex is None)
@@ -160,7 +169,7 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: InputSettings) -> 
 
 def flow_sequence(frames: np.ndarray, settings: InputSettings) -> np.ndarray:
     """Return the flow from the first frame, the onset, to each of `frames`, uint8, (t, h, w) or (t, h, w, 3): unscaled,
-    float32, shape (t, channels, size, size); the first map is zero.
+    float32, shape (t, channels, size, size). The first map is zero.
     """
     _require_frames(frames)
     return np.stack([_maps_between(frames, 0, place, settings) for place in range(len(frames))])
@@ -180,12 +189,12 @@ class FlowScale:
 
     kind: str  # one of `SCALES`
     channels: tuple[str, ...]  # names of the maps' channels
-    divisors: tuple[float, ...]  # divisor of each channel; 1 unless the kind is 'train_std'
+    divisors: tuple[float, ...]  # divisor of each channel; 1 unless `kind` is 'train_std'
 
     @classmethod
     def fit(cls, settings: InputSettings, training_maps: Sequence[np.ndarray] = ()) -> "FlowScale":
-        """Return the scale of a fold by the unscaled maps, (…, channels, size, size), of each of its training clips;
-        only 'train_std' reads them, ValueError if it gets none.
+        """Return the scale of a fold, given the unscaled maps, (…, channels, size, size), of each training clip. Only
+        'train_std' needs them; it raises ValueError if there are none.
         """
         divisors = np.ones(len(settings.channels))
         if settings.scale == "train_std":
@@ -198,8 +207,8 @@ class FlowScale:
         return cls(settings.scale, settings.channels, tuple(divisors.tolist()))
 
     def apply(self, maps: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-        """Return the scaled maps, (…, channels, size, size), of all frames or phases of one clip; `like` gives the
-        extremes for 'clip_minmax', None: the clip's own maps.
+        """Return the scaled maps, (…, channels, size, size), of all frames or phases of one clip. 'clip_minmax' uses
+        the extremes of `like`; None: of the maps themselves.
         """
         like = maps if like is None else like
         if self.kind == "clip_minmax":
@@ -212,7 +221,7 @@ class FlowScale:
 
     def mirror(self, maps: np.ndarray, still: float = 0.0) -> np.ndarray:
         """Return maps from `apply`, (…, channels, h, w), flipped left to right with u negated, as if the clip's frames
-        had been flipped; `still` is the unscaled value of no motion.
+        had been flipped. `still` is the unscaled value that means no motion.
         """
         flipped = maps[..., ::-1].copy()
         if "u" in self.channels:
@@ -223,7 +232,7 @@ class FlowScale:
 
 
 def _maps_between(frames: np.ndarray, start: int, end: int, settings: InputSettings) -> np.ndarray:
-    if start == end:  # Farneback's flow from a frame to itself is not zero at the border
+    if start == end:  # Farnebäck's flow from a frame to itself is not zero at the border
         _grey(frames[start])
         return np.zeros((len(settings.channels), settings.size, settings.size), np.float32)
     return flow_maps(frames[start], frames[end], settings)
@@ -233,13 +242,13 @@ def _grey(frame: np.ndarray) -> np.ndarray:
     """Return the frame in grey (luma, ITU-R BT.601), contiguous in memory as OpenCV requires."""
     if frame.dtype != np.uint8 or frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
         raise ValueError(
-            f"a frame of {frame.dtype}, shape {frame.shape}; optical flow needs uint8, (h, w) or (h, w, 3)"
+            f"a frame is {frame.dtype}, shape {frame.shape}; optical flow needs uint8, (h, w) or (h, w, 3)"
         )
     if min(frame.shape[:2]) < _LEAST_SIDE:
-        raise ValueError(f"frames of shape {frame.shape}; optical flow needs sides of at least {_LEAST_SIDE} pixels")
+        raise ValueError(f"a frame has shape {frame.shape}; optical flow needs sides of at least {_LEAST_SIDE} pixels")
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else np.ascontiguousarray(frame)
 
 
 def _require_frames(frames: np.ndarray) -> None:
     if frames.ndim not in (3, 4) or not len(frames):
-        raise ValueError(f"frames of shape {frames.shape}; expected (t, h, w) or (t, h, w, 3), t of at least 1")
+        raise ValueError(f"frames have shape {frames.shape}; expected (t, h, w) or (t, h, w, 3) with t at least 1")

@@ -1,15 +1,15 @@
 """The input stage: from the aligned frames of the store to a recogniser's input, `input=…`.
 
-    frames     the sampled frames as they are, (t, c, h, w)
+    frames     the sampled frames, unchanged, (t, c, h, w)
     flow       the optical flow from the first sampled frame to each of them, (t, channels, size, size)
-    apex_flow  the flow from the onset to the apex and, if requested, from the apex to the offset, of all frames of the
-               clip: the maps of all phases stacked as channels, (phases · channels, size, size)
-    maps       pictures that already are flow maps (data=megc2019_flow): u, v and strain are their red, green and blue,
-               and the pictures of a clip its phases or, as `…_direction`, maps of their directions, resized as
-               needed; (phases · channels, size, size)
+    apex_flow  the flow from the onset to the apex and, if requested, from the apex to the offset of the whole clip; the
+               maps of all phases are stacked as channels, (phases · channels, size, size)
+    maps       images that are themselves flow maps (data=megc2019_flow), with u, v and strain as red, green and blue;
+               the images of a clip are its phases or, as `…_direction`, maps of their directions; resized if
+               necessary, (phases · channels, size, size)
 
-Maps are computed once per clip and stored beside the stores, each in a file named by a digest of everything that
-determines it: the clip's frames, the positions, the settings and the package that computes them.
+Maps are computed once per clip and stored next to the stores, each in a file named after a digest of everything that
+determines it: the clip's frames, the positions, the settings and the package that computes it.
 """
 
 import hashlib
@@ -42,8 +42,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import in_pool
 
-FOLDER = "inputs"  # folder of the maps, beside the stores
-_PICTURED_STILL = 0.5  # value of u and v in pictures, 0..1, that means no motion along an axis
+FOLDER = "inputs"  # folder of the maps, next to the stores
+_PICTURED_STILL = 0.5  # value of u and v in flow images, 0..1, that means no motion
 
 
 def input_maps(
@@ -55,17 +55,17 @@ def input_maps(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> np.ndarray:
-    """Return the unscaled maps of clips, float32, (n, t, channels, size, size), computing those that are not stored
-    yet.
+    """Return the unscaled maps of clips, float32, (n, t, channels, size, size), computing those not yet stored.
 
-    `rows` are those of the store's index, (n,), `apexes` the annotated apex frame numbers, (n,), NaN if unknown:
-    `find_apex` chooses the frame. t counts frames, by `sampling`, or phases. `progress` gets (clips done, clips).
+    `rows` are rows of the store's index, (n,), `apexes` annotated apex frame numbers, (n,); for NaN, `find_apex`
+    chooses the frame. t counts sampled frames (for `flow`) or phases. `progress` gets (clips done, all clips).
 
-    Raises UserError for `flow` of frames drawn anew in each epoch, too small frames, or pictures that are not `maps`.
+    Raises UserError for `flow` of frames that are redrawn in each epoch, for frames that are too small, and if `maps`
+    are to be read from a store of faces.
     """
     if settings.kind == "flow" and sampling.at_random:
         raise UserError(
-            f"input=flow is computed once per clip, but data.sampling.rule={sampling.rule} draws new frames in each "
+            f"input=flow is computed once per clip, but data.sampling.rule={sampling.rule} draws new frames in every "
             "epoch; expected a rule with fixed frames"
         )
     if settings.kind == "maps":
@@ -74,7 +74,7 @@ def input_maps(
     tasks = [(int(row), apex_position(store.frame_numbers(row), apex)) for row, apex in zip(rows, apexes, strict=True)]
     missing = [task for task in tasks if not maker.path(*task).is_file()]
     if missing:
-        # Not in this process: OpenCV's threads, once started, do not survive the forks made for folds and loaders.
+        # Not in this process: OpenCV's threads, once started, do not survive the forks for folds and loaders.
         try:
             for done, _ in enumerate(in_pool(maker.keep, missing, workers, at_a_time=4), 1):
                 progress(done, len(missing))
@@ -84,27 +84,27 @@ def input_maps(
 
 
 def _pictured(store: ClipStore, rows: np.ndarray, settings: InputSettings) -> np.ndarray:
-    """Return the maps stored as pictures of clips, values in 0..1."""
+    """Return the maps stored as images of clips, values in 0..1."""
     method = read_manifest(store.folder)["settings"]["faces"]["method"]
     if store.frame_shape[2:] != (3,) or method != "none":
         raise UserError(
-            "input=maps takes colour pictures as flow maps, but these are aligned faces of "
+            "input=maps takes colour images that are flow maps, but these are aligned faces of shape "
             f"{'×'.join(map(str, store.frame_shape))} (data.faces.method={method}); expected data=megc2019_flow, or "
             "input=apex_flow for faces"
         )
     places = [PICTURES.index(phase) for phase in settings.phases]
     if max(places) >= (n := min(map(store.length, rows))):
         raise UserError(
-            f"input.phases={list(settings.phases)}, but the clips have {n} pictures each: {', '.join(PICTURES[:n])}"
+            f"input.phases={list(settings.phases)}, but the clips have {n} images each: {', '.join(PICTURES[:n])}"
         )
     order = [PICTURED.index(channel) for channel in settings.channels]
-    pictures = [store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255) for row in rows]
-    return np.stack([[resized(picture, settings.size) for picture in of_clip] for of_clip in pictures])
+    images = [store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255) for row in rows]
+    return np.stack([[resized(image, settings.size) for image in of_clip] for of_clip in images])
 
 
 @dataclass(frozen=True)
 class _Maker:
-    """Computes and stores the maps of clips; plain data, so that it can be sent to a process."""
+    """Computation and storage of the maps of clips, as plain data that can be sent to another process."""
 
     folder: Path
     sampling: Sampling
@@ -127,7 +127,7 @@ class _Maker:
         return self.folder.parent / FOLDER / digest[:2] / f"{digest}.npy"
 
     def maps(self, row: int, apex: int | None) -> np.ndarray:
-        """Return the maps of a clip, from its file if there is one."""
+        """Return the maps of a clip, from its file if there is a valid one."""
         with suppress(OSError, ValueError, EOFError):  # missing or damaged
             return np.asarray(np.load(self.path(row, apex), allow_pickle=False), dtype=np.float32)
         if self.settings.kind == "apex_flow":
@@ -143,14 +143,16 @@ class _Maker:
 
 
 def read_frames(store: ClipStore, row: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a clip's frames, uint8, (t, h, w) or (t, h, w, 3), and numbers, (t,), at real positions, see `blended`."""
+    """Return a clip's frames, uint8, (t, h, w) or (t, h, w, 3), and their numbers, (t,), at positions that may be
+    fractional (see `blended`).
+    """
     numbers = store.frame_numbers(row)
     frames = blended(lambda whole: store.read(row, whole), places)
     return frames, numbers[places] if places.dtype.kind == "i" else np.interp(places, np.arange(len(numbers)), numbers)
 
 
 class ScaledMaps:
-    """Scaled maps of clips as network input, from `input_maps`; `still` gives them without motion, on that scale."""
+    """Scaled maps of clips, from `input_maps`, as network input; with `still`, without motion but on the same scale."""
 
     def __init__(self, maps: np.ndarray, scale: FlowScale, settings: InputSettings, still: bool = False) -> None:
         self._scale, self._settings = scale, settings
@@ -167,7 +169,7 @@ class ScaledMaps:
         return ScaledMaps(self._maps, self._scale, self._settings, still=True)
 
     def read(self, places: Any, mirrored: np.ndarray | None = None) -> np.ndarray:
-        """Return the input of the clips at these places, shape (b, …), those of `mirrored` flipped left to right."""
+        """Return the input of the clips at these places, (b, …), flipped left to right where `mirrored` is True."""
         values = self._values[places]
         if mirrored is not None and mirrored.any():
             pairs = zip(values, mirrored, strict=True)

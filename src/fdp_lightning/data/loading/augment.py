@@ -1,4 +1,4 @@
-"""Augmentation of whole clips by albumentations, with one draw for all frames, so that no motion is added."""
+"""Augmentation of whole clips with albumentations: one draw for all frames, so that no motion is added."""
 
 import os
 import random
@@ -11,23 +11,23 @@ import numpy as np
 
 from fdp_lightning.errors import UserError
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it queries the network for a newer version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import looks for a newer version online
 import albumentations as A
 
 _WHERE = "data.augmentation.transforms"
 
 
 class ClipAugmentation:
-    """Small changes of framing and light, drawn once per clip (albumentations' `images` target).
+    """Small changes of framing and lighting, drawn once per clip (albumentations' `images` target).
 
     Args:
-        flip: probability of a mirrored face.
-        shift: largest translation, as a fraction of the picture.
+        flip: probability of mirroring the face.
+        shift: largest translation, as a fraction of the image.
         scale: largest change of size, as a fraction.
         rotate: largest rotation, degrees.
         brightness: largest change of brightness, as a fraction of the full range.
         contrast: largest change of contrast, as a fraction.
-        transforms: further albumentations transforms, applied after these; UserError by `check_transform`.
+        transforms: further albumentations transforms, applied after these; see `check_transform`.
     """
 
     def __init__(
@@ -42,15 +42,17 @@ class ClipAugmentation:
     ) -> None:
         for transform in transforms:
             check_transform(transform)
-        # Flip and framing come first and always consume equally many random numbers, so their draws depend neither on
-        # the other options nor on further transforms.
+        # Flip and framing come first and always consume the same number of random values, so that their draws depend
+        # neither on the other options nor on further transforms.
         move = {"translate_percent": (-shift, shift), "scale": (1 - scale, 1 + scale), "rotate": (-rotate, rotate)}
         framing = A.Affine(**move, interpolation=cv2.INTER_LINEAR, border_mode=cv2.BORDER_REPLICATE, p=1.0)
         light = A.RandomBrightnessContrast(brightness_limit=brightness, contrast_limit=contrast, p=1.0)
         self._draw = A.Compose([A.HorizontalFlip(p=flip), framing, light, *transforms])
 
     def __call__(self, frames: np.ndarray, seed: int) -> np.ndarray:
-        """Augment a clip, uint8, (t, h, w) or (t, h, w, 3), by the seed alone; UserError if a transform cannot."""
+        """Return a clip, uint8, (t, h, w) or (t, h, w, 3), augmented as determined by the seed; UserError if a
+        transform fails.
+        """
         _reseed(self._draw, seed)
         given = frames if frames.ndim == 4 else frames[..., None]
         try:
@@ -66,17 +68,17 @@ class ClipAugmentation:
 
 
 def _reseed(draw: A.Compose, seed: int) -> None:
-    """Let all transforms draw in turn from the same two generators: `Compose.set_random_seed` gives each its own of the
-    same seed, and a flipped clip would always have low contrast.
+    """Let all transforms draw in turn from the same two generators. `Compose.set_random_seed` gives each transform its
+    own generator with the same seed, so that a flipped clip would always have low contrast.
     """
     draw.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 
 def check_transform(transform: Any) -> None:
-    """Refuse a transform that adds motion to a clip or changes its order, by trying it on small clips (UserError).
+    """Raise UserError if a transform adds motion to a clip or changes its order, by trying it on small clips.
 
-    A still clip must stay exactly still, a part of a clip must give the same alone as within the whole, and the seed
-    alone must determine the result.
+    A still clip must stay exactly still, each part of a clip must be transformed as it is within the whole clip, and
+    the result must depend on nothing but the seed.
     """
     name = type(transform).__name__
     if not isinstance(transform, A.BasicTransform | A.BaseCompose):
@@ -103,9 +105,9 @@ def check_transform(transform: Any) -> None:
                 break
             tried += 1
             if not (stays == stays[0]).all():
-                raise UserError(f"{_WHERE}: {name} draws anew for each frame, which adds motion to a still face")
+                raise UserError(f"{_WHERE}: {name} draws separately for each frame, which adds motion to a still face")
             if not np.array_equal(whole, again):
-                raise UserError(f"{_WHERE}: {name} does not depend on the seed alone; no run could be repeated")
+                raise UserError(f"{_WHERE}: {name} depends on more than the seed; no run could be repeated")
             if not np.array_equal(part, whole[2:5]):
                 raise UserError(f"{_WHERE}: {name} changes a frame depending on its neighbours, or the frames' order")
     if not tried:
@@ -113,7 +115,7 @@ def check_transform(transform: Any) -> None:
 
 
 def _always(transform: Any) -> Any:
-    """Return the transform, and those within it, with probability 1, so that every test applies it."""
+    """Set the probability of the transform, and of those within it, to 1, so that every trial applies it; return it."""
     transform.p = 1.0
     for inner in getattr(transform, "transforms", ()):
         _always(inner)

@@ -33,15 +33,17 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         rows: rows of the store's index, shape (n,).
         targets: targets from `target_numbers`, shape (n,) or multi-label (n, k).
         apexes: apex frame numbers from `apex_numbers`, shape (n,).
-        sampling, augmentation, seed: how frames are sampled, and augmented (None: they are not).
-        training: draw frames anew for each epoch if the sampling rule is random; False: its fixed frames.
-        maps: maps of these clips in this order, if the recogniser takes maps; None: it takes frames.
+        sampling: rule for sampling frames.
+        augmentation: augmentation of the frames; None for none.
+        seed: seed of random sampling, augmentation and mirroring.
+        training: True to redraw frames in every epoch if the sampling rule is random; False for its fixed frames.
+        maps: maps of these clips, in this order, if the recogniser takes maps; None if it takes frames.
         flip: share of the clips whose maps are mirrored in an epoch of training.
 
     Each item holds
         `frames` (t, c, h, w), c = 1 or 3 colours, float32 in 0..1 (other values after `normalise_by_itself`), or maps,
-        `frame_number` (t,), float32: the dataset's own numbers of these frames, between two of them for a blend,
-        `apex`, float32: the annotated apex on the scale of `frame_number`, NaN where there is none to use,
+        `frame_number` (t,), float32: the dataset's own numbers of these frames, fractional for blended frames,
+        `apex`, float32: the annotated apex on the scale of `frame_number`, NaN if there is no usable one,
         `target`, a class number or multi-label (k,), and `index` (place in `rows`).
     """
 
@@ -68,7 +70,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             sampling.positions(store.length(row), apex_position(store.frame_numbers(row), apex))
             for row, apex in zip(rows, apexes, strict=True)
         ]
-        # Only the sampled frames are held: at this size all datasets of the field fit in memory.
+        # Only the sampled frames are kept: they fit in memory for all datasets of the field.
         read = [read_frames(store, row, place) for row, place in zip(rows, places, strict=True)]
         self._clips = np.stack([frames for frames, _ in read])
         self.frame_numbers = np.stack([numbers for _, numbers in read])
@@ -80,7 +82,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Return a batch of items, gathered from the arrays at once; each equals the single item."""
+        """Return a batch of items, gathered in one step; each equals the single item."""
         places = np.asarray(indices)
         if self._maps is not None:
             return self._batch(torch.from_numpy(self._maps.read(places, self._mirrored(indices))), places)
@@ -112,7 +114,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         stream = self._stream(index)
         clip, numbers = self._clips[index], self.frame_numbers[index]
         if self._draws:
-            # A child of the stream, so that the draw of the augmentation is the same with any rule.
+            # From a child of the stream, so that the augmentation's draw does not depend on the rule.
             row, draw = self._rows[index], np.random.default_rng(stream.spawn(1)[0])
             places = self._sampling.positions(self._store.length(row), draw=draw)
             clip, numbers = read_frames(self._store, row, places)
@@ -127,18 +129,18 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return self._batch(torch.from_numpy(self._maps.read(places)), places)
 
     def stills(self, places: Any) -> Tensor:
-        """What the recogniser gets of clips, see `all_clips`, with nothing moving: the first frame throughout."""
+        """Return the input of clips (see `all_clips`) with nothing moving: the first frame repeated, or its maps."""
         if self._maps is not None:
             return torch.from_numpy(self._maps.still.read(places))
         values = self._values(self._clips[places])
         return values[:, :1].expand_as(values)
 
     def all_frames(self, places: Any = slice(None)) -> dict[str, Tensor]:
-        """Return the same as `all_clips`, but always frames, even if the recogniser takes maps."""
+        """Return the same batch as `all_clips`, but always with frames, even if the recogniser takes maps."""
         return self._batch(self._values(self._clips[places]), places)
 
     def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return each clip's first frame, the one nearest to the apex (unknown: the middle one), and the last, as
+        """Return each clip's first frame, the one nearest to the apex (the middle one if unknown) and the last, as
         stored, uint8, (n, 3, h, w) or (n, 3, h, w, 3), and their numbers, (n, 3).
         """
         n, t = self.frame_numbers.shape
@@ -156,14 +158,14 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
 
     @property
     def sampled_frames(self) -> np.ndarray:
-        """Return the fixed frames of all clips as stored, uint8, (n, t, h, w) or (n, t, h, w, 3)."""
+        """Fixed frames of all clips as stored, uint8, (n, t, h, w) or (n, t, h, w, 3)."""
         return self._clips
 
     def normalise_by_itself(self) -> None:
-        """Centre all further items by the mean of these clips' sampled frames, and divide by the resulting maximum."""
+        """Subtract the mean of these clips' sampled frames from all further items, and divide by the new maximum."""
         mean = float(self._clips.mean(dtype=np.float64))
         self._mean = mean / 255
-        # A set of a single grey value becomes zero throughout.
+        # If all values are equal, they become zero.
         self._maximum = (float(self._clips.max()) - mean) / 255 or 1.0
 
 
@@ -172,19 +174,21 @@ class FoldDataModule(L.LightningDataModule):
 
     Args:
         store: folder of the verified clip store.
-        clips: the protocol's clip table with the column `target`, see `label_kind`.
+        clips: clip table of the protocol with the column `target`.
         classes: class names in the order of the predictions' columns.
-        fold: training and held-out rows; none are held out for a model of all subjects.
-        sampling, augmentation: how each clip's frames are sampled, and those of training clips augmented.
+        fold: training and held-out rows; no rows are held out for a model trained on all subjects.
+        sampling: rule for sampling each clip's frames.
         batch_size: clips per step.
+        augmentation: augmentation of the training clips' frames; None for none.
         workers: number of loader processes; 0 is fastest if the clips are in memory.
         seed: seed of shuffling, augmentation and sampling.
         normalisation: 'training': the network normalises by mean and standard deviation of the training clips;
             'each_set': training and held-out clips are each centred by their own mean and divided by their own
-            maximum, as the released code of FDP does. That fits statistics on the test subject, makes its clips depend
-            on one another, and cannot predict a single clip: for reproduction only.
+            maximum, as in the released code of FDP. That fits statistics on the test subject, makes its clips depend on
+            one another, and cannot predict a single clip: for reproduction only.
+        label_kind: kind of the targets, single-label or multi-label.
         taken: settings of the recogniser's input, frames or maps.
-        shuffle: draw the order of the training clips anew in each epoch; False: the order of the clip table.
+        shuffle: True to redraw the order of the training clips in every epoch; False for the order of the clip table.
     """
 
     def __init__(
@@ -241,20 +245,20 @@ class FoldDataModule(L.LightningDataModule):
         self.batch_size, self.workers, self.seed, self.shuffle = batch_size, workers, seed, shuffle
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Return the loader of the training clips, whose order depends on seed and epoch alone."""
+        """Return the loader of the training clips, whose order depends only on seed and epoch."""
         trainer = self.trainer
         epoch, ranks, rank = (trainer.current_epoch, trainer.world_size, trainer.global_rank) if trainer else (0, 1, 0)
         return self._loader(self.train_set, batch_sampler=self.epoch_batches(epoch, ranks, rank))
 
     def epoch_batches(self, epoch: int, ranks: int = 1, rank: int = 0) -> EpochBatches:
-        """Return the batches of training clips of an epoch, and set the clips' augmentation to that epoch."""
+        """Return the batches of training clips of an epoch, and set the training clips' random draws to that epoch."""
         self.train_set.epoch = epoch
         order = self.seed * 100_003 + epoch if self.shuffle else None
         return EpochBatches(len(self.train_set), self.batch_size, order, ranks, rank)
 
     def fixed_batches(self, most: int) -> Iterator[dict[str, Tensor]]:
-        """Yield batches of up to `most` training clips drawn by the fold's seed, not augmented: always the same."""
-        # Drawn, because the clip table is ordered by subject, and batches of one subject have biased statistics.
+        """Yield batches of up to `most` training clips, drawn by the fold's seed and not augmented: always the same."""
+        # Drawn at random, because the clip table is ordered by subject, and batches of one subject are biased.
         order = np.random.default_rng(self.seed).permutation(len(self.train_set))[:most]
         for places in np.array_split(order, -(-len(order) // self.batch_size)):
             yield self.train_set.all_clips(places)
@@ -270,15 +274,15 @@ class FoldDataModule(L.LightningDataModule):
         return None if self.inner_set is None else self._loader(self.inner_set, batch_size=self.batch_size)
 
     def _loader(self, clips: ClipDataset, **batches: Any) -> DataLoader[dict[str, Tensor]]:
-        # Pinned memory allows copying to a GPU while it computes; it gains nothing without a GPU.
+        # Pinned memory allows copying to a GPU while it computes; without a GPU it has no advantage.
         pinned = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        # In a fold's process, started by a forkserver, PyTorch would start workers by another forkserver, repeating all
-        # imports in every epoch. Workers touch neither the GPU nor our locks, so forking is safe and immediate.
+        # In a fold's process, which a forkserver started, PyTorch would start workers by another forkserver and repeat
+        # all imports in every epoch. Workers use neither the GPU nor our locks, so forking is safe, and it is fast.
         forked = {"multiprocessing_context": "fork"} if self.workers and sys.platform == "linux" else {}
         options: dict[str, Any] = {"num_workers": self.workers, "pin_memory": pinned, **forked}
-        return DataLoader(clips, collate_fn=_as_it_is, **options, **batches)
+        return DataLoader(clips, collate_fn=_unchanged, **options, **batches)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     """Return the batch unchanged: `ClipDataset.__getitems__` already collates."""
     return batch

@@ -18,21 +18,21 @@ SHORT = ("repeat", "interpolate")
 
 
 def uniform(n_frames: int, count: int) -> np.ndarray:
-    """Return T integer positions spread evenly over a clip, its first and last frame included (ours)."""
+    """Return T integer positions spread evenly over a clip, including its first and last frame (ours)."""
     return _evenly(n_frames, count).round().astype(np.int64)
 
 
 def floor(n_frames: int, count: int) -> np.ndarray:
-    """Return every (n // T)-th position, `i * (n // T)`, as the released code of FDP does. For reproduction only: up to
-    half of a clip is never seen, and one shorter than T yields no frames and drops out.
+    """Return every (n // T)-th position, `i * (n // T)`, as in the released code of FDP. For reproduction only: up to
+    half of a clip is never seen, and a clip shorter than T yields no frames and is dropped.
     """
     _require(n_frames, count)
     return np.arange(count if n_frames >= count else 0) * (n_frames // count)
 
 
 def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
-    """Return T real positions, evenly spaced in a window about the apex (a position) up to the nearer end of the clip
-    (ours); it holds at least T frames if the clip does, shifted inwards near an end. T = 1 gives the apex.
+    """Return T real positions, evenly spaced in a window around the position `apex` that reaches the nearer end of the
+    clip (ours). Near an end the window is extended inwards to hold T frames if the clip has them. T = 1 gives the apex.
     """
     _require(n_frames, count)
     reach = min(apex, n_frames - 1 - apex) if count > 1 else 0
@@ -46,17 +46,17 @@ def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
 def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
     """Return T real positions, evenly spaced from onset to apex and from apex to offset; T = 3 gives just these frames.
 
-    The apex is at index T // 2: for even T one more frame precedes it than follows; T = 1 gives the apex. A phase with
-    fewer frames than its share repeats some. (Ours.)
+    The apex is at index T // 2: if T is even, one more frame precedes it than follows; T = 1 gives the apex. A phase
+    with fewer frames than its share repeats some. (Ours.)
     """
     _require(n_frames, count)
     before = count // 2
-    rise = np.linspace(apex, 0, before + 1)[::-1]  # backwards: a single step is then the apex
+    rise = np.linspace(apex, 0, before + 1)[::-1]  # backwards, so that a single position is the apex
     return np.concatenate([rise, np.linspace(apex, n_frames - 1, count - before)[1:]])
 
 
 def random_phase(n_frames: int, count: int, draw: np.random.Generator) -> np.ndarray:
-    """Draw one frame at random from each of T <= n equal segments of the clip [2], `i·n // T` to `(i+1)·n // T - 1`."""
+    """Draw one position from each of T ≤ n equal segments of the clip [2], `i·n // T` to `(i+1)·n // T - 1`."""
     _require(n_frames, count)
     edges = np.arange(count + 1) * n_frames // count
     return draw.integers(edges[:-1], edges[1:])
@@ -74,15 +74,19 @@ def _require(n_frames: int, count: int) -> None:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Rule for sampling frames from every clip."""
+    """Rule for sampling frames from every clip.
 
-    frames: int = 8  # number of frames T
-    # One of `RULES`. The two of `BY_APEX` sample a clip of unknown apex like 'uniform'. 'random_phase' is for training;
-    # without a random generator it is also 'uniform'.
+    Attributes:
+        frames: number of frames T.
+        rule: one of `RULES`. The two of `BY_APEX` sample clips with unknown apex like 'uniform'. 'random_phase' is for
+            training; without a random generator it is like 'uniform' too.
+        short: treatment of clips shorter than T. 'repeat': frames are repeated; 'interpolate': the two neighbouring
+            frames are blended linearly at the rule's even steps (ours; TIM [1] resamples a clip along a curve through
+            its frames). The rule 'floor' ignores this and drops such clips.
+    """
+
+    frames: int = 8
     rule: str = "uniform"
-    # Treatment of clips shorter than T. 'repeat': frames are repeated; 'interpolate': frames are blended at the rule's
-    # even steps, similar to TIM [1], which resamples a clip along a curve through its frames; ours blends the two
-    # neighbouring frames linearly. 'floor' ignores it and drops such clips.
     short: str = "repeat"
 
     def __post_init__(self) -> None:
@@ -97,13 +101,13 @@ class Sampling:
         return self.rule == "random_phase"
 
     def positions(self, n_frames: int, apex: int | None = None, draw: np.random.Generator | None = None) -> np.ndarray:
-        """Return the positions, (T,), ascending, to sample in a clip; (0,) if the rule yields none. They are int64, or
-        float64 if a clip shorter than T is interpolated. `apex` is the position of the apex frame, None if unknown;
-        without `draw`, 'random_phase' has fixed frames.
+        """Return the positions to sample in a clip, ascending, (T,), or (0,) if the rule yields none: int64, or float64
+        if a clip shorter than T is interpolated. `apex` is the position of the apex frame, None if unknown;
+        without `draw`, 'random_phase' uses fixed frames.
         """
         if self.rule == "floor":
             return floor(n_frames, self.frames)
-        # A clip of T frames or fewer leaves nothing to draw.
+        # With T frames or fewer there is no choice.
         if self.at_random and draw is not None and n_frames > self.frames:
             return random_phase(n_frames, self.frames, draw)
         if self.by_apex and apex is not None:

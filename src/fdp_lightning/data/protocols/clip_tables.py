@@ -1,4 +1,4 @@
-"""The table of all annotated clips of a copy: under the labels of one protocol, or of every release that it holds."""
+"""The table of all annotated clips of a copy, with the labels of one protocol or of every release in the copy."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,8 +24,8 @@ def members(dataset: FaceDataset | Composite) -> list[FaceDataset]:
 
 
 def read_clips(dataset: FaceDataset | Composite, protocol: Protocol, corrections: str) -> pd.DataFrame:
-    """Return all annotated clips under the labels of a protocol, and those it includes without a label, by `KEY`;
-    raises UserError if an adapter cannot read its copy, or a clip to include is already annotated.
+    """Return all annotated clips with the labels of a protocol, and the unlabelled ones that it includes, sorted by
+    `KEY`; raises UserError if an adapter cannot read its copy, or a clip to include is already labelled.
     """
     return _joined(members(dataset), protocol, lambda member, labels: member.clips(labels, corrections))
 
@@ -37,9 +37,9 @@ def _joined(members: list[FaceDataset], protocol: Protocol, table_of: _Reader) -
 
 
 def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """Return a clip table extended by the unlabelled clips (on disk only, or blank) that a protocol includes, with the
-    labels it gives them. If the copy has no frames at all, a clip is added if its subject is annotated; a copy with
-    other frames goes without it. Raises UserError if a clip to include has a label of its own.
+    """Return a clip table with the unlabelled clips (only on disk, or with a blank label) that a protocol includes, and
+    the labels it gives them. If the copy has no frames at all, a clip is added if its subject is annotated; if only the
+    clip's own frames are missing, it is not added. Raises UserError if a clip to include already has a label.
     """
     tables = [annotated.copy()]
     for name, label in protocol.include.items():
@@ -61,21 +61,21 @@ def with_included(member: FaceDataset, annotated: pd.DataFrame, protocol: Protoc
 
 
 class Releases:
-    """Annotations of a copy as written, each release read once, including duplicate and broken rows, for check_data."""
+    """Annotations of a copy as written, including duplicate and broken rows, with each release read once."""
 
     def __init__(self, dataset: FaceDataset | Composite) -> None:
         self._members = members(dataset)
         self._read: _Reader = cache(lambda member, labels: member.annotations(labels)[1])
 
     def table(self, protocol: Protocol) -> pd.DataFrame:
-        """Return the clips of all members as `read_clips` does; raises UserError if the labels are not in this copy."""
+        """Return the clips of all members like `read_clips`; raises UserError if the labels are not in this copy."""
         return _joined(self._members, protocol, self._release)
 
     def every_release(self, member: FaceDataset, protocols: Iterable[Protocol]) -> list[pd.DataFrame]:
-        """Return one member's tables for each release that the protocols ask for and this copy holds."""
+        """Return one member's table for each release that the protocols ask for and this copy holds."""
         tables = []
         for labels in dict.fromkeys(protocol.of(member.table_name).labels for protocol in protocols):
-            with suppress(UserError):  # reported for the protocols that ask for it
+            with suppress(UserError):  # reported for the protocols concerned
                 tables.append(self._release(member, labels))
         return tables
 

@@ -1,4 +1,4 @@
-"""Published counts of a protocol, and where a copy differs from them."""
+"""Published counts of a protocol, and differences of a copy from them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from fdp_lightning.data.annotations.clips import name_clips, names_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, OWNER, LabelKind
 
-# Subjects of the datasets whose annotation is known to list all of them.
+# Subjects of the datasets whose annotation is known to list every subject.
 _SUBJECTS = {
     "casme2": [f"{n:02d}" for n in range(1, 27)],
     "samm": [f"{n:03d}" for n in (6, 7, *range(9, 27), 28, *range(30, 38))],
@@ -18,7 +18,7 @@ _SUBJECTS = {
 
 
 def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = LabelKind.SINGLE) -> dict[str, Any]:
-    """Count clips, subjects (of several datasets apart) and clips per class of a table with the column `target`."""
+    """Count clips, subjects (separately by dataset) and clips per class of a table with the column `target`."""
     found = names_of(chosen["target"], kind).value_counts()
     return {
         "clips": len(chosen),
@@ -28,7 +28,7 @@ def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = La
 
 
 def check_counted_classes(counts: Mapping[str, Any], class_names: Sequence[str], protocol: str) -> None:
-    """Raise UserError if published counts, or those of one of their 'splits', count what is no class of a protocol."""
+    """Raise UserError if published counts, or those of one of their 'splits', name an unknown class."""
     for part in (counts, *counts.get("splits", {}).values()):
         if unknown := sorted(map(str, set(part.get("classes", {})) - set(class_names))):
             raise UserError(
@@ -40,8 +40,8 @@ def check_counted_classes(counts: Mapping[str, Any], class_names: Sequence[str],
 def count_differences(
     counts: Mapping[str, Any], chosen: pd.DataFrame, clips: pd.DataFrame, column: str = "emotion"
 ) -> list[str]:
-    """Return each count that differs from the published one, with the clips found or what is known of missing ones.
-    `chosen` are those of all `clips` that the protocol takes, with their class in `target`.
+    """Return each count that differs from the published one, with the clips found or what is known about missing ones.
+    `chosen` are the clips of the protocol among all `clips`, with their class in `target`.
     """
     classes, kind = counts.get("classes", {}), LabelKind.of_column(column)
     found = count(chosen, list(classes), kind)
@@ -73,15 +73,15 @@ def _absent_subjects(clips: pd.DataFrame) -> list[str]:
     lines = []
     for dataset, part in clips.groupby("dataset"):
         if absent := [name for name in _SUBJECTS.get(str(dataset), []) if name not in set(part["subject"])]:
-            lines.append(f"no annotated clip: subjects {', '.join(absent)} of {dataset} ({len(absent)})")
+            lines.append(f"subjects of {dataset} without an annotated clip: {', '.join(absent)} ({len(absent)})")
     return lines
 
 
 def _left_out(chosen: pd.DataFrame, clips: pd.DataFrame, column: str) -> list[str]:
-    """Return the annotated clips of no class, by label; missing clips may be among them."""
+    """Return the annotated clips that are in no class, by label; missing clips may be among them."""
     taken = pd.MultiIndex.from_frame(chosen[KEY])
     rest = clips[~pd.MultiIndex.from_frame(clips[KEY]).isin(taken)]
     return [
-        f"annotated and in no class, '{label}': {len(part)} ({name_clips(part, most=400)})"
+        f"annotated but in no class, '{label}': {len(part)} ({name_clips(part, most=400)})"
         for label, part in rest.groupby(column)
     ]

@@ -1,6 +1,6 @@
-"""The leak guard: no data of the test subjects, or of the inner validation subjects, may reach the training.
+"""The leak guard: no data of the test subjects, or of the inner validation subjects, may be used in training.
 
-It refuses what Varanka et al. found in published evaluations (IEEE TAFFC 2024): subjects on both sides, duplicate
+It rejects what Varanka et al. found in published evaluations (IEEE TAFFC 2024): subjects on both sides, duplicate
 clips, statistics of the test set.
 """
 
@@ -20,7 +20,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, owners_of
 
 SIDES = ("train", "inner", "test")
-_LEAVE_OUT = "leave copies out by protocol.exclude (over several datasets: protocol.parts.<dataset>.exclude)."
+_LEAVE_OUT = "exclude copies by protocol.exclude (with several datasets: protocol.parts.<dataset>.exclude)."
 
 
 class LeakError(Exception):
@@ -38,7 +38,7 @@ def subjects_of(fold: Fold, clips: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def check_fold(fold: Fold, clips: pd.DataFrame) -> None:
-    """Raise LeakError if sides of a fold share a subject and thus clips, or there is no clip to train on or to test."""
+    """Raise LeakError if two sides of a fold share a subject, or there is no clip to train on or to test."""
     for side, rows in sides(fold).items():
         if not rows and side != "inner":
             raise LeakError(f"fold {fold.name}: no clip to {side}")
@@ -46,40 +46,42 @@ def check_fold(fold: Fold, clips: pd.DataFrame) -> None:
 
 
 def check_subjects(fold: str, subjects: Mapping[str, Sequence[str]]) -> None:
-    """Raise LeakError if two of a fold's `SIDES` (side → its subjects, as a finished fold stores them) share one."""
+    """Raise LeakError if two of a fold's `SIDES` share a subject; `subjects` (side → subjects) as stored by a fold."""
     for one, other in combinations(SIDES, 2):
         if shared := sorted(set(subjects[one]) & set(subjects[other])):
             raise LeakError(f"fold {fold}: {one} and {other} share the subjects {', '.join(shared)}")
 
 
 def check_statistics(fold: str, statistics: Statistics, frames: np.ndarray) -> None:
-    """Raise LeakError if statistics are not those of the sampled frames, uint8, of the training clips alone."""
+    """Raise LeakError if statistics are not those of the training clips' sampled frames (`frames`, uint8) only."""
     expected = Statistics.of(frames)
     if not np.allclose((statistics.mean, statistics.std), (expected.mean, expected.std), rtol=1e-6, atol=0):
         raise LeakError(
-            f"fold {fold}: normalised by mean {statistics.mean:.6f} and deviation {statistics.std:.6f}, but its "
-            f"training clips have {expected.mean:.6f} and {expected.std:.6f}: fitted on other clips too"
+            f"fold {fold} is normalised by mean {statistics.mean:.6f} and deviation {statistics.std:.6f}, but its "
+            f"training clips have {expected.mean:.6f} and {expected.std:.6f}: it was fitted on other clips too"
         )
 
 
 def check_near_copies(clips: pd.DataFrame, store: ClipStore, aligned: bool) -> None:
-    """Raise UserError, with the clips, if clips of different subjects, of aligned faces or whole, are near copies."""
+    """Raise UserError, naming the clips, if clips of different subjects are near copies; `aligned`: frames are aligned
+    faces, else whole images.
+    """
     if min(store.frame_shape[:2]) < LEAST_SIDE:
         return
     rows = store.rows(clips).tolist()
-    pictures = [[thumbnail(frame) for frame in store.read(row, places(store.length(row)))] for row in rows]
-    if pairs := near_copies(owners(clips).tolist(), pictures, ALIGNED if aligned else WHOLE):
+    images = [[thumbnail(frame) for frame in store.read(row, places(store.length(row)))] for row in rows]
+    if pairs := near_copies(owners(clips).tolist(), images, ALIGNED if aligned else WHOLE):
         names = [f"{clip_id(clips.iloc[pair.other])} of {clip_id(clips.iloc[pair.one])}" for pair in pairs]
         raise UserError(
             f"{len({pair.other for pair in pairs})} clips are near copies of another subject's: {some(names)}\n"
-            "  Training on one leaks the other. Expected each recording once: task=check_data lists the copies; "
+            "  Training on one leaks the other. Expected every recording once: task=check_data lists the copies; "
             f"{_LEAVE_OUT}"
         )
 
 
 def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
-    """Raise UserError, with the clips, if a clip is listed twice, or the same frames under two subjects: two members of
-    a composite are read from one copy, or a dataset contains clips of another.
+    """Raise UserError, naming the clips, if a clip is listed twice, or the same frames appear under two subjects: two
+    members of a composite are read from the same copy, or one dataset contains clips of another.
     """
     if clips.duplicated(KEY).any():
         raise UserError(f"clips listed twice: {name_clips(clips[clips.duplicated(KEY)])}. Expected one row per clip.")
@@ -88,8 +90,8 @@ def check_clips(clips: pd.DataFrame, checksums: Sequence[str]) -> None:
     if several.any():
         twice = table[several].sort_values(["checksum", *KEY])
         raise UserError(
-            f"{len(twice)} clips are the same frames under different subjects: "
+            f"{len(twice)} clips have the same frames under different subjects: "
             f"{name_clips(twice.assign(subject=owners_of(twice)))}\n"
-            "  Training on one leaks the other. Expected each recording once: see data.root and the members' "
+            "  Training on one leaks the other. Expected every recording once: check data.root and the members' "
             f"folders, or {_LEAVE_OUT}"
         )

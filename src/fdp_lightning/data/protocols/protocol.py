@@ -1,4 +1,4 @@
-"""Protocols: which clips with which labels form which classes. A protocol is data (conf/protocol/*.yaml), not code."""
+"""Protocols: which clips and labels form which classes. A protocol is data (conf/protocol/*.yaml), not code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,41 +23,53 @@ from fdp_lightning.labels import KEY, LabelKind, owners_of
 
 @dataclass(frozen=True)
 class Protocol:
-    """Classification task of one or several datasets."""
+    """Classification task of one or several datasets.
 
-    name: str  # protocol name, as in the field and in this project's tables
-    dataset: str  # name of the protocol's dataset
-    classes: Mapping[str, Sequence[str]]  # class → the labels merged into it, in the order of the predictions' columns
-    labels: str | None = None  # annotation release, e.g. '2014'; None: the dataset's default.
-    # Column that holds the class: 'emotion', 'objective' or 'action_units'. With action units a clip may belong to
-    # several classes or none (multi-label); its target is their names joined by '+'. Units with a question mark ('4?')
-    # count as shown; alternatives ('4or7') do not, because neither is certain. Sides and intensities are ignored. A
-    # clip without a unit of the protocol, even with a blank cell, is kept as showing none. A notation that
-    # `action_units.parse` does not know is reported as a difference.
+    Attributes:
+        name: protocol name, as in the field and in this project's tables.
+        dataset: name of the protocol's dataset.
+        classes: class → the labels merged into it, in the order of the predictions' columns.
+        labels: annotation release, e.g. '2014'; None for the dataset's default.
+        column: column that holds the class: 'emotion', 'objective' or 'action_units'. With action units, a clip may
+            belong to several classes or none (multi-label); its target is their names joined by '+'. Units with a
+            question mark ('4?') count as shown; alternatives ('4or7') do not, because neither is certain. Sides and
+            intensities are ignored. A clip without a unit of the protocol, even with a blank cell, is kept as showing
+            none. A notation that `action_units.parse` cannot read is reported as a difference.
+        include: unlabelled clip on disk ('subject/clip') → the label it is given.
+        exclude: clips ('subject/clip') to leave out.
+        read_as: with action units, clip ('subject/clip') → meaning of its cell ('R12+R15'), which is used only if the
+            clip's own cell is ambiguous or unreadable.
+        untested: subjects that are trained on but never held out, as in FDP's released code. For reproduction only: a
+            score over fewer subjects is not comparable with one over all.
+        split: split of the clips into folds, see `splits.make_folds`.
+        folds: number of folds of the split 'kfold'.
+        parts: dataset → the fields of its protocol, for a protocol over several datasets.
+        expected: published counts, any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips),
+            'splits' (the owners' part → its 'clips', 'subjects' and 'classes') and 'labels', the annotation release
+            counted; empty if nothing is published.
+        shuffled: seed for shuffling the labels within each subject (see `shuffle`), as a control; None for labels as
+            annotated. `last` must fall to chance, and the excess of `oracle` over chance measures the gain from
+            choosing the epoch on the test subject.
+        strict: True to treat counts that differ from the expected ones as an error.
+        source: source of the counts.
+    """
+
+    name: str
+    dataset: str
+    classes: Mapping[str, Sequence[str]]
+    labels: str | None = None
     column: str = "emotion"
-    # Unlabelled clip on disk ('subject/clip') → the label it is given.
     include: Mapping[str, str] = field(default_factory=dict)
-    exclude: Sequence[str] = ()  # clips ('subject/clip') to leave out
-    # With action units: clip ('subject/clip') → meaning of its cell ('R12+R15'). It applies only where the clip's own
-    # cell is ambiguous or unreadable.
+    exclude: Sequence[str] = ()
     read_as: Mapping[str, str] = field(default_factory=dict)
-    # Subjects that are trained on but never held out, as in FDP's released code. For reproduction only: a score over
-    # fewer subjects is not comparable with one over all.
     untested: Sequence[str] = ()
-    split: str = "loso"  # split of the clips into folds, see `splits.make_folds`
-    folds: int = 5  # number of folds of `split: kfold`
-    # Dataset → the fields of its protocol, for a protocol over several datasets.
+    split: str = "loso"
+    folds: int = 5
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    # Published counts: any of 'clips', 'subjects', 'classes' (class → clips), 'datasets' (dataset → clips), 'splits'
-    # (the owners' part → 'clips', 'subjects' and 'classes' in it) and 'labels', the annotation release counted; empty
-    # if nothing is published.
     expected: Mapping[str, object] = field(default_factory=dict)
-    # Seed for shuffling the labels within each subject (see `shuffle`); None: labels as annotated. A control: `last`
-    # must fall to chance, and the excess of `oracle` over chance measures the gain from choosing the epoch on the test
-    # subject.
     shuffled: int | None = None
-    strict: bool = True  # treat counts that differ from the expected ones as an error
-    source: str = ""  # source of the counts
+    strict: bool = True
+    source: str = ""
 
     def __post_init__(self) -> None:
         require_settings("protocol", self)
@@ -71,14 +83,14 @@ class Protocol:
         for option in ("labels", "include", "exclude", "read_as") if self.parts else ():
             if value := getattr(self, option):
                 raise UserError(
-                    f"protocol.{option} of {self.name} is {value!r}, but a protocol over several datasets has one for "
-                    f"each: protocol.parts.<dataset>.{option}"
+                    f"protocol.{option} of {self.name} is {value!r}, but a protocol over several datasets sets it for "
+                    f"each of them: protocol.parts.<dataset>.{option}"
                 )
         for part in self.part_protocols().values():
             if part.untested:
                 raise UserError(
-                    f"protocol.parts of {self.name} names subjects of {part.dataset} that are not tested; expected in "
-                    f"protocol.untested, as in {part.dataset}_{part.untested[0]}"
+                    f"protocol.parts of {self.name} names untested subjects of {part.dataset}; expected in "
+                    f"protocol.untested, as {part.dataset}_{part.untested[0]}"
                 )
             if self.class_names != part.class_names:
                 raise UserError(
@@ -106,7 +118,7 @@ class Protocol:
         return LabelKind.of_column(self.column)
 
     def part_protocols(self) -> dict[str, "Protocol"]:
-        """Return dataset → its own protocol, empty for a single dataset; parts inherit the fields they do not set."""
+        """Return dataset → its protocol, empty for a single dataset; parts inherit the fields they do not set."""
         if not self.parts:
             return {}
         shared = replace(self, parts={}, expected={}, source="", untested=())
@@ -127,7 +139,7 @@ class Protocol:
         return self.part_protocols()[dataset]
 
     def choose(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """Return the clips of this protocol, with their class in a new column `target`, without checking the counts."""
+        """Return the clips of this protocol, with their class in a new column `target`; counts are not checked."""
         if self.parts:
             chosen = [part.choose(own) for part, own in self._by_part(clips)]
             return pd.concat(chosen).sort_values(KEY, ignore_index=True)
@@ -140,10 +152,11 @@ class Protocol:
         return clips.assign(target=target)[target.notna() & ~named].reset_index(drop=True)
 
     def apply(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """Return the clips of this protocol, with their class in a new column `target`, after checking the counts.
+        """Return the clips of this protocol after checking their counts, with their class in a new column `target`.
 
         Unless `strict`, clips with unreadable action units are left out: unknown does not mean "not shown". Raises
-        UserError if no clip is left, counts are not as published, or `exclude` or `untested` names what is not there.
+        UserError if no clip is left or, if `strict`, counts are not as published, or `exclude` or `untested` names an
+        unknown clip or subject.
         """
         if self.strict:
             self._require_named(clips)
@@ -159,14 +172,14 @@ class Protocol:
                 f"protocol {self.name} and your copy of {self.dataset} do not agree:\n  {differences}\n"
                 f"  Published counts: {self.source or 'conf/protocol'}.\n"
                 "  Correct the copy (task=check_data names the clips whose frames it lacks), or accept it with "
-                "protocol.strict=false (and say so beside your scores)."
+                "protocol.strict=false (and state this with your scores)."
             )
         return chosen[self._unreadable(chosen) == ""].reset_index(drop=True)
 
     def shuffle(self, clips: pd.DataFrame) -> pd.Series:
-        """Return the classes in `target` permuted among each subject's clips; unchanged unless `shuffled` is set.
+        """Return the classes in `target`, permuted among each subject's clips if `shuffled` is set.
 
-        Permuting over all clips would let a fold's training classes reveal the held-out ones by their absence: such
+        After permuting over all clips, a fold's training classes would reveal the held-out ones by their absence: such
         runs end below chance. Subjects with a single clip are permuted among themselves.
         """
         targets = clips["target"].copy()
@@ -174,8 +187,8 @@ class Protocol:
             return targets
         generator = np.random.default_rng(self.shuffled)
         subject = owners_of(clips)
-        dealers = subject.where(subject.map(subject.value_counts()) > 1, "")
-        for _, rows in targets.groupby(dealers):
+        groups = subject.where(subject.map(subject.value_counts()) > 1, "")
+        for _, rows in targets.groupby(groups):
             targets[rows.index] = generator.permutation(rows.to_numpy())
         return targets
 
@@ -190,11 +203,13 @@ class Protocol:
         counts = count_differences(self.published, chosen, clips, self.column)
         absent = sorted(set(self.include) - set(_names(clips)))
         if absent and (counts or not self.published):
-            lines.append(f"to be included and not in this copy: {', '.join(absent)}")
+            lines.append(f"to be included but not in this copy: {', '.join(absent)}")
         return lines + counts
 
     def left_out(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """Return the clips of no class or an unreadable cell, with the reason in `why`; none if counts are right."""
+        """Return the clips without a class or with an unreadable cell, with the reason in `why`; none if the published
+        counts are right.
+        """
         if self.parts:
             return pd.concat([part.left_out(own) for part, own in self._by_part(clips)], ignore_index=True)
         chosen = self.choose(clips)
@@ -203,14 +218,14 @@ class Protocol:
         if self.published and not self.differences(chosen, clips):
             rest = rest.iloc[:0]
         named = _names(rest).isin(list(self.exclude))
-        label = rest[self.column].map(lambda cell: f"'{cell}' is no label of protocol {self.name}" if cell else "")
+        label = rest[self.column].map(lambda cell: f"'{cell}' is not a label of protocol {self.name}" if cell else "")
         why = label.mask(label == "", f"no label: '{self.column}' is blank").mask(named, "protocol.exclude")
         unread = words[rest.index]
-        why = why.mask(unread != "", "no action unit: " + unread + " (protocol.read_as)")
+        why = why.mask(unread != "", "not an action unit: " + unread + " (protocol.read_as)")
         return rest.assign(why=why).reset_index(drop=True)
 
     def _unreadable(self, clips: pd.DataFrame) -> pd.Series:
-        """Return the unreadable words of each clip's action-unit cell; '' for none, and with other label columns."""
+        """Return the unreadable words of each clip's action-unit cell, '' for none or with another label column."""
         if self.parts:
             words = pd.concat([part._unreadable(own) for part, own in self._by_part(clips)])
             return words.reindex(clips.index, fill_value="")

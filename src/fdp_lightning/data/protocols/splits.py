@@ -1,4 +1,4 @@
-"""Splits by subject as pure functions."""
+"""Subject-wise splits, as pure functions."""
 
 import warnings
 from collections.abc import Collection, Sequence
@@ -16,13 +16,13 @@ ALL = "all"  # name of the split that trains on all subjects
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold of a split, by row numbers of the clip table.
+    """One fold of a split, as row numbers of the clip table.
 
     Attributes:
-        name: held-out subject, dataset or part, or the number of the fold.
+        name: held-out subject, dataset or part, or number of the fold.
         train_rows: rows to train on.
         test_rows: rows to test on.
-        inner_rows: rows of the inner validation subjects, by which an epoch is chosen.
+        inner_rows: rows of the inner validation subjects, on which an epoch is chosen.
     """
 
     name: str
@@ -38,12 +38,12 @@ def make_folds(
     folds: int = 5,
     kind: LabelKind = LabelKind.SINGLE,
 ) -> list[Fold]:
-    """Return the folds of a table with its class in `target`: leaving one subject out ('loso'), of k parts of whole
-    subjects ('kfold'), leaving one dataset out ('lodo'), or as the dataset's owners split it ('fixed'); raises
-    UserError if it cannot be.
+    """Return the folds of a table with the class in `target`: leave-one-subject-out ('loso'), k folds of whole subjects
+    ('kfold'), leave-one-dataset-out ('lodo'), or the dataset owners' split ('fixed'); raises UserError if the split is
+    impossible.
     """
     if untested and split != "loso":
-        raise UserError(f"protocol.untested needs protocol.split=loso; the split is {split}")
+        raise UserError(f"protocol.untested needs protocol.split=loso, not {split}")
     if split == "loso":
         return leave_one_subject_out(clips, untested)
     if split == "kfold":
@@ -52,10 +52,10 @@ def make_folds(
 
 
 def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -> list[Fold]:
-    """Return one fold per subject with clips under the protocol, in the order of their names.
+    """Return one fold per subject with clips in the table, sorted by name.
 
-    `untested` subjects are in every training set without a fold of their own; unknown names are ignored. Raises
-    UserError if there are fewer than two subjects, or none is tested.
+    `untested` subjects are in every training set but have no fold; unknown names are ignored. Raises UserError if there
+    are fewer than two subjects, or none is tested.
     """
     owner = owners(clips)
     names = sorted(owner.unique())
@@ -72,48 +72,48 @@ def leave_one_subject_out(clips: pd.DataFrame, untested: Collection[str] = ()) -
 def grouped_k_fold(clips: pd.DataFrame, folds: int, kind: LabelKind = LabelKind.SINGLE) -> list[Fold]:
     """Return k folds of whole subjects, with the classes spread over them as evenly as subjects allow.
 
-    Uses scikit-learn's StratifiedGroupKFold without shuffling. Multi-label, a clip counts once for each class it shows,
-    or for an extra class if none (ours). Raises UserError unless k is 2 to the number of subjects.
+    Uses scikit-learn's StratifiedGroupKFold without shuffling. A multi-label clip counts once for each class it shows,
+    or for an extra class if it shows none (ours). Raises UserError unless k is 2 to the number of subjects.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # a second of imports that other splits do without
+    from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and other splits do not need it
 
     owner = owners(clips)
     subjects = owner.nunique()
     if not 2 <= folds <= subjects:
         raise UserError(f"protocol.folds is {folds}; expected 2 to {subjects}, the number of subjects")
-    # One row for each class of a clip; the group keeps subjects whole.
+    # One row for each class of a clip; grouping keeps subjects whole.
     names = names_of(clips["target"].reset_index(drop=True), kind)
     of_row = owner.iloc[names.index].to_numpy()
     classes = names.astype("category").cat.codes.to_numpy()
-    if np.bincount(classes).max() < folds:  # no class can be in every fold: nothing to stratify
+    if np.bincount(classes).max() < folds:  # no class can be in every fold, so there is nothing to stratify
         classes = np.zeros_like(classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about classes with fewer clips than folds
         held_out = [test for _, test in StratifiedGroupKFold(folds).split(classes, classes, of_row)]
-    made = [
+    k_folds = [
         _fold(f"{number:0{len(str(folds))}d}-of-{folds}", np.isin(np.arange(len(clips)), names.index[test]))
         for number, test in enumerate(held_out, start=1)
     ]
-    return _partition(made, owner, np.ones(len(clips), dtype=bool))
+    return _partition(k_folds, owner, np.ones(len(clips), dtype=bool))
 
 
 def leave_one_dataset_out(clips: pd.DataFrame) -> list[Fold]:
-    """Return one fold per dataset of a composite, in the order of their names; raises UserError if there is one."""
+    """Return one fold per dataset of a composite, sorted by name; raises UserError if there is only one dataset."""
     names = sorted(clips["dataset"].unique())
     if len(names) < 2:
-        raise UserError(f"leave-one-dataset-out needs at least two datasets; the clips are of {', '.join(names)}.")
+        raise UserError(f"leave-one-dataset-out needs at least two datasets; the clips are from {', '.join(names)}.")
     folds = [_fold(name, clips["dataset"] == name) for name in names]
     return _partition(folds, owners(clips), np.ones(len(clips), dtype=bool))
 
 
 def published_split(clips: pd.DataFrame) -> list[Fold]:
-    """Return one fold per published part, trained on the part 'train'; raises UserError without it or another."""
+    """Return one fold per published test part, trained on the part 'train'; raises UserError if either is missing."""
     parts = clips["split"]
     tested = sorted(set(parts) - {"train", ""})
     if not tested or not (parts == "train").any():
         found = ", ".join(sorted(set(parts) - {""})) or "none"
         raise UserError(
-            f"protocol.split=fixed needs a part 'train' and another; the annotation has: {found}.\n"
+            f"protocol.split=fixed needs a part 'train' and another one; the annotation has: {found}.\n"
             "  Put the owners' workbook of each part into data.root, or choose protocol.split=loso."
         )
     folds = [Fold(name, _rows(parts == "train"), _rows(parts == name)) for name in tested]
@@ -121,10 +121,10 @@ def published_split(clips: pd.DataFrame) -> list[Fold]:
 
 
 def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold:
-    """Return the fold with so many training subjects moved to `inner_rows` as inner validation subjects (ours).
+    """Return the fold with this number of training subjects moved to `inner_rows` as inner validation subjects (ours).
 
-    Of 64 random choices, take the one whose class shares are nearest to those of all training clips (total variation
-    distance). Raises UserError if no training subject would be left.
+    Of 64 random choices, the one whose class shares are nearest to those of all training clips (total variation
+    distance) is used. Raises UserError if no training subject would be left.
     """
     if subjects == 0:
         return fold
@@ -158,7 +158,7 @@ def rows_under_test(folds: Sequence[Fold]) -> list[int]:
 
 
 def everybody(clips: pd.DataFrame) -> Fold:
-    """Return a fold that trains on all clips, whatever their part in the dataset, and tests none."""
+    """Return a fold that trains on all clips, regardless of the owners' split, and tests none."""
     return Fold(ALL, tuple(range(len(clips))), ())
 
 
@@ -172,7 +172,7 @@ def choose_fold(folds: list[Fold], name: str | None) -> Fold:
 
 
 def _fold(name: str, held_out: "np.ndarray | pd.Series") -> Fold:
-    """Return the fold that tests the clips of the mask `held_out` and trains on all others."""
+    """Return the fold that tests the clips in the mask `held_out` and trains on all others."""
     return Fold(str(name), _rows(~held_out), _rows(held_out))
 
 
@@ -181,7 +181,9 @@ def _rows(mask: "np.ndarray | pd.Series") -> tuple[int, ...]:
 
 
 def _partition(folds: list[Fold], owner: pd.Series, tested: "np.ndarray | pd.Series") -> list[Fold]:
-    """Return folds that test each of the `tested` clips exactly once and train on no subject that they test."""
+    """Return the folds, asserting that they test each of the `tested` clips exactly once and that none trains on a
+    subject it tests.
+    """
     if rows_under_test(folds) != list(_rows(tested)):
         raise AssertionError("the folds do not test every clip exactly once")
     for fold in folds:

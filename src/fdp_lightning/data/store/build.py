@@ -1,4 +1,4 @@
-"""Building the clip store: once per dataset and face settings, in parallel, resumable after any clip."""
+"""Build of the clip store: once per dataset and face settings, in parallel, resumable after any clip."""
 
 import hashlib
 import os
@@ -42,12 +42,12 @@ def build_store(
 ) -> None:
     """Write the store of `clips` to `folder`, unless it exists, with `sources` from `list_sources(clips)`.
 
-    Each clip is a file of its own until all are ready (see `sources`), so that clips prepared before a crash, a full
-    disk or a refusal are not prepared again. The store is the same, byte for byte, however often it was interrupted.
+    Each clip is a separate file until all are ready (see `sources`), so that clips prepared before a crash, a full disk
+    or an error are not prepared again. The store is the same, byte for byte, however often the build is interrupted.
 
-    Under the policy 'strict' any clip with a problem is an error; 'clip' uses the usable frames of a clip; 'skip'
-    leaves a clip with a problem out; with both, every problem is listed in the manifest. `progress` gets (clips done,
-    clips), those found ready included. `donors` are older or damaged stores of the dataset, whose valid clips are
+    Under the policy 'strict', any clip with a problem is an error; 'clip' uses the usable frames of a clip; 'skip'
+    leaves out clips with problems. Both list every problem in the manifest. `progress` gets (clips done, all clips),
+    including clips that were ready before. `donors` are older or damaged stores of the dataset, whose valid clips are
     copied.
 
     Raises UserError if clips cannot be used under the policy (the message names them), or the disk is full.
@@ -58,31 +58,31 @@ def build_store(
     parts = parts_of(folder, settings)
     with full_disk_explained(folder, parts, sources):
         for _ in range(_ATTEMPTS):
-            # Another process may finish a store that shares clips with ours, and remove them.
+            # Another process may finish a store that shares prepared clips with ours, and remove them.
             with suppress(_MissingPartError):
-                # Another process may have finished it before we began or while we prepared.
+                # Another process may have finished this store before we began or while we prepared clips.
                 if not _is_whole(folder):
                     _prepare_missing(parts, folder, sources, workers, progress, donors)
                 if not _is_whole(folder):
                     _join(folder, parts, clips, sources, policy)
                 parts.remove()
                 return
-    raise RuntimeError(f"clips prepared in {parts.folder} were missing or damaged {_ATTEMPTS} times when joined")
+    raise RuntimeError(f"clips prepared in {parts.folder} were missing or damaged in {_ATTEMPTS} attempts to join them")
 
 
 class _MissingPartError(Exception):
-    """A prepared clip is missing when it is to be joined to the others."""
+    """A prepared clip is missing or damaged when the clips are joined."""
 
 
 def _is_whole(folder: Path) -> bool:
-    # A store is moved into place by one rename: if there is a manifest, it is complete.
+    # A store is moved into place by a single rename: with a manifest it is complete.
     return (folder / MANIFEST).is_file()
 
 
 def _prepare_missing(
     parts: Parts, folder: Path, sources: list[ClipSource], workers: int, progress: Progress, donors: Sequence[Path]
 ) -> None:
-    """Complete `parts`: copy each missing clip from a donor, or prepare it from its images."""
+    """Add the missing clips to `parts`: copy each from a donor, or prepare it from its images."""
     missing = [source for source in sources if parts.read(source) is None]
     if missing and donors:
         old = Donors(donors, parts.settings)
@@ -105,7 +105,7 @@ def _copied(donors: Donors, parts: Parts, source: ClipSource) -> bool:
 
 
 def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
-    if not _is_whole(folder):  # another process may have finished it
+    if not _is_whole(folder):  # else another process has finished it
         parts.prepare(sources)
     return len(sources)
 
@@ -148,7 +148,7 @@ def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSou
             "detections": detections,
             "problems": [asdict(problem) for problem in problems],
             "source": whole_fingerprint(sources),
-            # Problems of clips that were left out too, which the index does not hold.
+            # Of clips that were left out too, which the index does not hold.
             "sources": {source.clip: source.fingerprint for source in sources},
             "checksums": {FRAMES: whole.hexdigest(), INDEX: hashlib.sha256(index).hexdigest()},
         }
@@ -168,11 +168,11 @@ def _refuse(problems: list[Problem], policy: str) -> None:
     lines = [f"{p.clip}  {p.kind}: {p.detail}" for p in problems[:_MOST_LINES]]
     lines += [f"… and {len(problems) - _MOST_LINES} more"] * (len(problems) > _MOST_LINES)
     ways = {
-        "strict": "Correct the files (task=check_data lists all of them), or: data.policy=clip uses the usable "
-        "frames of each clip, data.policy=skip leaves such clips out; each problem is listed in prepare.json",
-        "clip": "No frame of these clips can be used: correct the files (task=check_data lists all of them), or: "
-        "data.policy=skip leaves them out and lists them in prepare.json",
-        "skip": "No clip can be used: is data.root the right folder? task=check_data tells what is there",
+        "strict": "Correct the files (task=check_data lists all of them), or use data.policy=clip (the usable frames "
+        "of each clip) or data.policy=skip (no clip with a problem); each problem is listed in prepare.json",
+        "clip": "No frame of these clips can be used: correct the files (task=check_data lists all of them), or use "
+        "data.policy=skip, which leaves these clips out and lists them in prepare.json",
+        "skip": "No clip can be used: is data.root the right folder? task=check_data reports what is there",
     }
     raise UserError(
         f"{len(problems)} problems with the clips' frames (data.policy={policy}):\n  "
@@ -183,7 +183,7 @@ def _refuse(problems: list[Problem], policy: str) -> None:
 
 @contextmanager
 def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -> Iterator[None]:
-    """Turn an error for a full disk into a UserError that says how much is needed, what is free and what to do."""
+    """Turn a disk-full error into a UserError that states how much space is needed and free, and what to do."""
     try:
         yield
     except OSError as error:
@@ -192,14 +192,14 @@ def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -
         ready, frames, written = 0, 0, 0
         for prepared in filter(None, map(parts.read, sources)):
             ready, frames, written = ready + 1, frames + len(prepared.frames), written + prepared.frames.nbytes
-        # Prepared clips tell grey from colour; before there are any, the smaller size is given.
+        # Until a clip is prepared, the number of colours is unknown: the smaller size is reported.
         per_frame = written / frames if frames else parts.settings.size**2
         store = per_frame * sum(len(source.files) for source in sources)
         kept = f"  The {ready} prepared clips are kept in {parts.folder}; the same command resumes from them.\n"
         raise UserError(
             f"no space left for the clip store in {folder.parent} ({error.strerror})\n"
             f"  The store takes about {decimal(round(store))}, and as much again while it is built; "
-            f"{decimal(written)} are written, {decimal(shutil.disk_usage(folder.parent).free)} are free.\n"
+            f"{decimal(written)} have been written, {decimal(shutil.disk_usage(folder.parent).free)} are free.\n"
             + (kept if ready else "")
             + "  Free some space (or raise your quota or `ulimit -f`), or choose another place: data.store=<folder>."
         ) from error

@@ -1,7 +1,7 @@
 """Sources of a clip store: image files of each clip, clips prepared by an interrupted build, and older stores.
 
-Each prepared clip is a file beside the stores, in `.<dataset>-<digest of the face settings>.building`, named after the
-clip and the state of its images, so that a build can be resumed, under another policy too.
+Each prepared clip is a file next to the stores, in `.<dataset>-<digest of the face settings>.building`, named after the
+clip and the state of its images, so that a build can be resumed, even under another policy.
 """
 
 import contextlib
@@ -40,17 +40,17 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class ClipSource:
-    """Image files of a clip, and their problems known so far."""
+    """Image files of a clip, and its problems known so far."""
 
     clip: str  # clip id, see `clips.clip_id`
     files: list[FrameFile]  # frames of the clip, onset first
-    problems: list[Problem]  # problems found in the annotation and the folder's listing
+    problems: list[Problem]  # problems found in the annotation and the folder listing
     fingerprint: str  # SHA-256 of the files' names, sizes and times, and of what is missing; independent of the folder
 
 
 def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
-    """Return each clip's frames from its folder's listing, compared with onset..offset, one per row of `clips`; a clip
-    without a usable onset..offset or a readable folder has a problem and no files.
+    """Return one source per row of `clips`, with the files of onset..offset in the clip's folder; a clip without a
+    usable onset and offset, or without a readable folder, has a problem and no files.
     """
     sources = []
     listed = functools.cache(lambda folder: list_frames(Path(folder)))
@@ -75,7 +75,7 @@ def list_sources(clips: pd.DataFrame) -> list[ClipSource]:
 
 def _fingerprint(files: list[FrameFile], trouble: str) -> str:
     states = "".join(f"{file.path.name}:{file.state};" for file in files)
-    # A file name may hold bytes that are not UTF-8; Python keeps them as surrogates.
+    # A file name may contain bytes that are not UTF-8; Python keeps them as surrogates.
     return hashlib.sha256((json.dumps(trouble) + states).encode(errors="surrogateescape")).hexdigest()
 
 
@@ -85,7 +85,7 @@ def whole_fingerprint(sources: list[ClipSource]) -> str:
 
 
 def store_folder(stores: Path, dataset: str, settings: FaceSettings, policy: str, sources: list[ClipSource]) -> Path:
-    """Return the folder of the store of these frames under these settings; its name changes with anything relevant."""
+    """Return the folder of the store of these frames under these settings; its name depends on everything relevant."""
     return stores / f"{dataset}-{_digest([FORMAT, settings.facts(), policy, whole_fingerprint(sources)])}"
 
 
@@ -101,13 +101,13 @@ class Parts:
     settings: FaceSettings
 
     def path(self, source: ClipSource) -> Path:
-        """Return the file of a clip in the present state of its images, including their paths, which problems name."""
+        """Return the file of a clip in the current state of its images, including their paths, which problems name."""
         place = str(source.files[0].path.parent) if source.files else ""
         key = hashlib.sha256(json.dumps([source.clip, source.fingerprint, place]).encode()).hexdigest()
         return self.folder / key[:32]
 
     def read(self, source: ClipSource) -> PreparedClip | None:
-        """Return a prepared clip; None if its file is missing or damaged."""
+        """Return a prepared clip, or None if its file is missing, damaged or from an earlier version."""
         try:
             checksum, body = self.path(source).read_bytes().split(b"\n", 1)
         except (FileNotFoundError, ValueError):
@@ -116,7 +116,7 @@ class Parts:
             return None
         header, pixels = body.split(b"\n", 1)
         row = json.loads(header)
-        if "frame_numbers" not in row:  # written by an earlier version
+        if "frame_numbers" not in row:  # from an earlier version
             return None
         return _from_row(np.frombuffer(pixels, np.uint8).reshape(row["shape"]), row)
 
@@ -129,19 +129,19 @@ class Parts:
                 write_atomic(self.path(source), content)
                 return
             except FileNotFoundError:
-                # Another process, or several in turn, may finish a build and remove the folder before we write to it.
+                # Other processes may finish a build and remove the folder before we write to it.
                 if not left:
                     raise
 
     def prepare(self, sources: Sequence[ClipSource]) -> None:
-        """Prepare and write clips, except those that another process has written meanwhile."""
+        """Prepare and write clips, except those that another process has written in the meantime."""
         missing = [source for source in sources if self.read(source) is None]
         each = prepare_clips([(source.clip, source.files) for source in missing], self.settings)
         for source, prepared in zip(missing, each, strict=True):
             self.write(source, prepared)
 
     def remove(self) -> None:
-        """Remove this folder, and those of the same dataset not written to for a day: abandoned builds leave them."""
+        """Remove this folder, and those that abandoned builds of the dataset left (not written to for a day)."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for folder in _of_dataset(self.folder, _SUFFIX):
             with contextlib.suppress(FileNotFoundError):  # another process may remove it first
@@ -156,7 +156,7 @@ def parts_of(store: Path, settings: FaceSettings) -> Parts:
 
 
 def to_row(prepared: PreparedClip) -> dict[str, Any]:
-    """Return all fields of a prepared clip but its frames, as columns of the store's index."""
+    """Return all fields of a prepared clip except its frames, as columns of the store's index."""
     row = {**vars(prepared), "problems": json.dumps([asdict(problem) for problem in prepared.problems])}
     del row["frames"]
     return row
@@ -171,13 +171,13 @@ def _from_row(frames: np.ndarray, row: Mapping[str, Any] | pd.Series) -> Prepare
 
 
 def other_stores(folder: Path) -> list[Path]:
-    """Return the dataset's stores other than `folder` (from `store_folder`), the newest first."""
+    """Return the dataset's stores other than `folder` (from `store_folder`), newest first."""
     whole = [place for place in _of_dataset(folder) if place != folder and (place / MANIFEST).is_file()]
     return sorted(whole, key=lambda place: (-(place / MANIFEST).stat().st_mtime_ns, place.name))
 
 
 def _of_dataset(folder: Path, suffix: str = "") -> list[Path]:
-    """Return the folders beside this one that are named by the same dataset and any digest."""
+    """Return the folders next to this one whose names consist of the same dataset and a digest."""
     name = re.compile(re.escape(folder.name.rsplit("-", 1)[0]) + "-[0-9a-f]{12}" + re.escape(suffix))
     places = folder.parent.iterdir() if folder.parent.is_dir() else ()
     return [place for place in places if name.fullmatch(place.name)]
@@ -190,7 +190,7 @@ def why_another(old: Path, sources: list[ClipSource], settings: FaceSettings, po
     except DamagedStoreError as error:
         return str(error)
     if manifest["format"] != FORMAT:
-        return f"{old.name} is of format {manifest['format']}, this version writes {FORMAT}"
+        return f"{old.name} has format {manifest['format']}, this version writes {FORMAT}"
     before, now = manifest["settings"]["faces"], settings.facts()
     reasons = [
         f"data.faces.{name} {before.get(name)} → {now.get(name)}"
@@ -203,8 +203,8 @@ def why_another(old: Path, sources: list[ClipSource], settings: FaceSettings, po
     changed = [clip for clip in here if clip in known and known[clip] != here[clip]]
     reasons += _count(changed, "whose files changed")
     reasons += _count([clip for clip in here if clip not in known], "added")
-    reasons += _count([clip for clip in known if clip not in here], "gone")
-    return f"against {old.name}: " + ("; ".join(reasons) or "the order of the clips differs")
+    reasons += _count([clip for clip in known if clip not in here], "removed")
+    return f"compared with {old.name}: " + ("; ".join(reasons) or "the order of the clips differs")
 
 
 def _count(clips: list[str], what: str) -> list[str]:
@@ -212,7 +212,7 @@ def _count(clips: list[str], what: str) -> list[str]:
 
 
 class Donors:
-    """Clips of older or damaged stores, made with these face settings, that are still valid and can be copied."""
+    """Valid clips of older or damaged stores with the same face settings, which can be copied."""
 
     def __init__(self, folders: Iterable[Path], settings: FaceSettings) -> None:
         self._rows: dict[tuple[str, str], list[tuple[ClipStore, int]]] = {}
@@ -227,12 +227,12 @@ class Donors:
                 self._rows.setdefault((clip_id(row), row["source"]), []).append((store, number))
 
     def clip(self, source: ClipSource) -> PreparedClip | None:
-        """Return the clip as `prepare_clip` would, from the first store that holds it intact; None if none does."""
+        """Return the clip as `prepare_clip` would, from the first store that holds it intact, or None."""
         for store, number in self._rows.get((source.clip, source.fingerprint), ()):
             row = store.index.iloc[number]
             try:
                 frames = store.read(number, np.arange(row["length"]))
-            except (OSError, ValueError):  # the file is missing or shorter than the index says
+            except (OSError, ValueError):  # the file is missing or shorter than the index states
                 continue
             if hashlib.sha256(frames.tobytes()).hexdigest() == row["checksum"]:
                 return _from_row(frames, row)

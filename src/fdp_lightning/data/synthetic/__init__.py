@@ -1,7 +1,7 @@
 """A synthetic stand-in for CASME II and SAMM: subtle, labelled action-unit motion on a public photograph.
 
-Nothing in it was recorded from a person showing an emotion. The files lie on disk as CASME II's (or SAMM's) do, and the
-real adapter reads them, so that anyone can run the whole pipeline without a licence agreement.
+Nothing in it was recorded from a person showing an emotion. The files have the layout of CASME II (or SAMM) and are
+read by its real adapter, so that anyone can run the whole pipeline without a licence agreement.
 """
 
 from fdp_lightning.data.synthetic.generator import GENERATOR_VERSION, SyntheticFaces

@@ -1,9 +1,9 @@
 """Action units as local warps of the face, and the combinations of units that form each emotion.
 
-Face coordinates: origin midway between the eyes, x to the picture's right (the person's left), y down, one unit = the
-distance between the eyes; the mouth's centre is at (0, 0.9). Displacements are relative: each clip sets the pixels of
-its largest one. What moves where is of Ekman, Friesen & Hager, Facial Action Coding System, 2002; centres and widths
-were fitted by eye (ours).
+Face coordinates: origin midway between the eyes, x to the image's right (the person's left), y down, one unit = the
+distance between the eyes; the mouth's centre is at (0, 0.9). Displacements are relative: each clip sets the size of its
+largest one in pixels. What moves where is taken from Ekman, Friesen & Hager, Facial Action Coding System, 2002; centres
+and widths were fitted by eye (ours).
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Warp(NamedTuple):
-    """A Gaussian displacement: centre (x, y), vector (dx, dy), widths (sx, sy); x > 0 is mirrored."""
+    """A Gaussian displacement: centre (x, y), vector (dx, dy), widths (sx, sy); with x > 0 for both sides, mirrored."""
 
     x: float
     y: float
@@ -35,7 +35,7 @@ class Shade(NamedTuple):
 
 @dataclass(frozen=True)
 class ActionUnit:
-    """Effect of one unit on one side of the face; parts at x = 0 are on the midline and have no side."""
+    """Effect of one unit on one side of the face; parts at x = 0 are on the midline and belong to no side."""
 
     warps: tuple[Warp, ...]
     shades: tuple[Shade, ...] = ()
@@ -49,27 +49,27 @@ ACTION_UNITS: dict[int, ActionUnit] = {
         (Shade(0.07, -0.18, 0.04, 0.10, -0.06),),
     ),
     5: ActionUnit((Warp(0.50, -0.10, 0.00, -0.70, 0.20, 0.08),)),  # upper lid raiser
-    6: ActionUnit(  # cheek raiser: cheek and lower lid up, the outer corner of the eye gathers
+    6: ActionUnit(  # cheek raiser: cheek and lower lid up, skin gathers at the outer corner of the eye
         (Warp(0.60, 0.36, -0.08, -1.00, 0.26, 0.18), Warp(0.80, 0.06, -0.35, -0.25, 0.12, 0.12)),
         (Shade(0.52, 0.17, 0.16, 0.03, -0.05),),
     ),
-    7: ActionUnit(  # lid tightener: the lower lid rises, the upper comes down a little
+    7: ActionUnit(  # lid tightener: the lower lid rises, the upper one falls a little
         (Warp(0.50, 0.12, 0.00, -0.85, 0.20, 0.08), Warp(0.50, -0.13, 0.00, 0.55, 0.20, 0.08)),
         (Shade(0.50, 0.16, 0.15, 0.03, -0.04),),
     ),
-    9: ActionUnit(  # nose wrinkler: wings of the nose and their surroundings up, nose root and inner brow down
+    9: ActionUnit(  # nose wrinkler: wings of the nose and the skin around them up, nose root and inner brow down
         (Warp(0.22, 0.52, 0.00, -1.00, 0.14, 0.20), Warp(0.15, -0.12, -0.15, 0.55, 0.14, 0.14)),
         (Shade(0.13, 0.18, 0.05, 0.08, -0.06),),
     ),
-    10: ActionUnit(  # upper lip raiser: the lip up, the nasolabial furrow deeper in its middle
+    10: ActionUnit(  # upper lip raiser: lip up, nasolabial furrow deeper in its middle
         (Warp(0.24, 0.86, 0.00, -1.00, 0.20, 0.12), Warp(0.40, 0.62, 0.10, -0.60, 0.14, 0.16)),
         (Shade(0.40, 0.62, 0.05, 0.10, -0.05),),
     ),
-    12: ActionUnit(  # lip corner puller: corners up and out, cheek with them
+    12: ActionUnit(  # lip corner puller: corners up and out, with the cheek
         (Warp(0.50, 0.90, 0.62, -0.78, 0.20, 0.18), Warp(0.62, 0.58, 0.20, -0.45, 0.22, 0.18)),
         (Shade(0.56, 0.78, 0.05, 0.10, -0.04),),
     ),
-    14: ActionUnit(  # dimpler: corners tightened outwards and in, with a dimple beside them
+    14: ActionUnit(  # dimpler: corners tightened outwards and in, with a dimple next to them
         (Warp(0.50, 0.94, 1.00, 0.10, 0.15, 0.15), Warp(0.78, 0.92, -0.55, 0.00, 0.14, 0.18)),
         (Shade(0.66, 0.92, 0.05, 0.09, -0.06),),
     ),
@@ -79,14 +79,14 @@ ACTION_UNITS: dict[int, ActionUnit] = {
         (Warp(0.00, 1.48, 0.00, -1.00, 0.30, 0.20), Warp(0.00, 1.22, 0.00, -0.55, 0.34, 0.10)),
         (Shade(0.00, 1.45, 0.18, 0.10, -0.04),),
     ),
-    # lip presser: the lips towards each other
+    # lip presser: lips towards each other
     24: ActionUnit((Warp(0.00, 0.95, 0.00, 0.75, 0.34, 0.10), Warp(0.00, 1.22, 0.00, -1.00, 0.34, 0.11))),
     25: ActionUnit((Warp(0.00, 1.22, 0.00, 1.00, 0.34, 0.14),)),  # lips part: the lower lip falls
 }
 
 
 class Action(NamedTuple):
-    """A unit as coded: its number and "" (both sides), "L" or "R" (the person's left or right)."""
+    """A unit as coded: its number, and its side: "" (both), "L" or "R" (the person's left or right)."""
 
     unit: int
     side: str = ""
@@ -96,20 +96,20 @@ class Action(NamedTuple):
 
 
 def code(actions: tuple[Action, ...]) -> str:
-    """Return the units of a clip as the annotation tables write them, e.g. `4+R10`."""
+    """Return the units of a clip as written in the annotation tables, e.g. `4+R10`."""
     return "+".join(str(action) for action in actions)
 
 
 @dataclass(frozen=True)
 class Emotion:
-    """A class: weighted combinations of units, and the probability that only one side moves."""
+    """A class: weighted combinations of units, and the probability that only one side of the face moves."""
 
     name: str
     combinations: tuple[tuple[float, tuple[int, ...]], ...]
     one_sided: float = 0.15
 
     def draw(self, rng: np.random.Generator) -> tuple[Action, ...]:
-        """Draw one combination; midline units have no side."""
+        """Draw one combination of units and its side; midline units have no side."""
         weights = np.array([weight for weight, _ in self.combinations])
         units = self.combinations[rng.choice(len(weights), p=weights / weights.sum())][1]
         side = str(rng.choice(["L", "R"])) if rng.random() < self.one_sided else ""
@@ -121,9 +121,9 @@ def is_midline(unit: int) -> bool:
     return all(warp.x == 0 for warp in ACTION_UNITS[unit].warps)
 
 
-# Criteria: Yan et al., "CASME II", PLoS ONE 9(1), 2014, table of action units per emotion, and combinations that EMFACS
-# (Friesen & Ekman, 1983) and the FACS Investigator's Guide (2002) list; the weights are ours. AU 4 and AU 7 are shared
-# by disgust and others as in the real table.
+# Criteria: Yan et al., "CASME II", PLoS ONE 9(1), 2014, table of action units per emotion, and combinations listed in
+# EMFACS (Friesen & Ekman, 1983) and the FACS Investigator's Guide (2002); the weights are ours. AU 4 and AU 7 occur in
+# both disgust and others, as in the real table.
 CASME2_EMOTIONS: tuple[Emotion, ...] = (
     Emotion("happiness", ((0.5, (12,)), (0.4, (6, 12)), (0.1, (6,)))),
     Emotion("disgust", ((0.3, (9,)), (0.25, (10,)), (0.25, (4, 9)), (0.2, (4, 7, 10)))),

@@ -1,4 +1,4 @@
-"""Planning and drawing of one clip: its motion, meaningless events (a blink, a turn), and its frames."""
+"""Planning and drawing of a clip: its motion, meaningless events (a blink or a turn of the head), and its frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ from fdp_lightning.data.synthetic.action_units import (
 )
 from fdp_lightning.data.synthetic.identity import FACE_WIDTH, Framing, Identity, draw_framing
 
-# Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: a few at most).
+# Largest displacement in a clip at amplitude 1: log-normal, in pixels on a face 110 px wide (ours: a few pixels).
 PEAK_MEDIAN, PEAK_SIGMA, PEAK_RANGE = 2.5, 0.35, (0.8, 4.5)
 REFERENCE_UNIT = 110 / FACE_WIDTH  # pixels per face unit on that face
 
 # Each clip starts from a slightly different resting face: small constant amounts of the units that carry the emotions,
 # about as large as the average motion, so that the position of a brow is uninformative unless it moves. Unit → standard
-# deviation in face units; less around the mouth, where many of them add up.
+# deviation in face units; less around the mouth, where many units add up.
 REST = {1: 0.04, 2: 0.04, 4: 0.04, 6: 0.04, 7: 0.035, 9: 0.035}
 REST |= {10: 0.025, 12: 0.03, 14: 0.03, 15: 0.03, 17: 0.03, 25: 0.02}
 REST_LIMIT = 1.6  # standard deviations
 
-# Nuisances at noise 1, as standard deviations.
+# Standard deviations of nuisances at noise 1.
 DRIFT_SHIFT, DRIFT_ANGLE, DRIFT_SCALE = 0.005, 0.0015, 0.0015  # face units, radians, ratio
 DRIFT_SMOOTHNESS = 5.0  # frames
 FLICKER, SENSOR_NOISE = 0.007, 1.5  # relative brightness, grey levels
@@ -42,15 +42,15 @@ NOISE_MARGIN = 48  # pixels by which the pre-drawn noise exceeds a frame
 # Fractions of the clip and of its peak (ours).
 APEX_RANGE, RESIDUAL_RANGE = (0.4, 0.7), (0.3, 0.8)
 WILD_APEX_RANGE, WILD_SHARE = (0.2, 0.8), (0.45, 0.6)
-WILD_RISE = (0.25, 0.75)  # of the motion's frames
+WILD_RISE = (0.25, 0.75)  # fraction of the motion's frames
 WILD_SPEED, WILD_HESITATION = (0.6, 1.4), (0.0, 0.8)
 
 
 class PlainCourse:
-    """Moves from the first frame to the last, with the apex near the middle.
+    """Motion from the first frame to the last, with the apex near the middle.
 
     The coded offset is rarely neutral: CASME's coders took the last frame that changes visibly (Yan et al., FG 2013).
-    The residual motion tells the end of a clip from its beginning: it is the only signal in the order of the frames.
+    The residual motion distinguishes the end of a clip from its beginning: it is the only signal in the frame order.
     """
 
     def __init__(self, frames: int, rng: np.random.Generator) -> None:
@@ -59,7 +59,7 @@ class PlainCourse:
         self.apex = rng.uniform(*APEX_RANGE) * (frames - 1)
 
     def part(self, rng: np.random.Generator) -> np.ndarray:
-        """Rise smoothly from 0 to 1 at the unit's own apex, then fall to the residual."""
+        """Return a smooth rise from 0 to 1 at the unit's own apex, followed by a fall to the residual."""
         apex = float(np.clip(round(self.apex + 0.04 * self.frames * rng.uniform(-1, 1)), 2, self.frames - 3))
         sharpness = rng.uniform(0.9, 1.4)
         time = np.arange(self.frames)
@@ -69,10 +69,10 @@ class PlainCourse:
 
 
 class WildCourse:
-    """Rests, moves for at most 60 % of the frames, and rests again, without any motion left at the end.
+    """Rest, motion in at most 60 % of the frames, and rest again, without any residual motion.
 
-    The apex is anywhere in the middle 60 % of the clip, so that neither a fixed frame nor a fixed weight of each frame
-    finds the motion. `start` is the last frame at rest before the motion, `end` the first after it.
+    The apex is anywhere in the middle 60 % of the clip, so that neither a fixed frame nor a fixed weighting of frames
+    captures the motion. `start` is the last frame at rest before the motion, `end` the first one after it.
     """
 
     residual = 0.0
@@ -84,13 +84,15 @@ class WildCourse:
         least, most = ceil(WILD_APEX_RANGE[0] * last), floor(WILD_APEX_RANGE[1] * last)
         self.apex = int(rng.integers(least, most + 1))
         rise = round(rng.uniform(*WILD_RISE) * (moving + 1))
-        # At least two frames at rest at either end; possible for any apex of a clip of eight frames or more.
+        # At least two frames at rest at either end, which is possible for any apex in a clip of eight frames or more.
         rise = int(np.clip(rise, max(1, moving + 2 + self.apex - last), min(moving, self.apex - 1)))
         self.start = self.apex - rise
         self.end = self.start + moving + 1
 
     def part(self, rng: np.random.Generator) -> np.ndarray:
-        """Rise from 0 to 1 at the apex and fall to 0 again, up to a frame later and earlier than the clip's window."""
+        """Return a rise from 0 to 1 at the apex and a fall back to 0, up to one frame inside the clip's window at
+        either end.
+        """
         start, end = self.start + rng.uniform(0, 0.9), self.end - rng.uniform(0, 0.9)
         time = np.arange(self.frames)
         rise = _ease(_uneven(np.clip((time - start) / (self.apex - start), 0, 1), rng))
@@ -106,27 +108,27 @@ def _ease(progress: np.ndarray) -> np.ndarray:
 
 
 def _uneven(progress: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return progress at a varying speed, slow or fast at first and slow midway, still monotone from 0 to 1."""
+    """Return progress at varying speed, slow or fast at first and slow midway, but monotone from 0 to 1."""
     bent = progress ** rng.uniform(*WILD_SPEED)
     return bent + rng.uniform(*WILD_HESITATION) * np.sin(2 * np.pi * bent) / (2 * np.pi)
 
 
 KINDS = {"none": 0.5, "blink": 0.25, "turn": 0.25}  # kind → share of the clips (ours)
 
-# Both upper lids come down over the eyes (action unit 45); face units.
+# Both upper lids move down over the eyes (action unit 45); face units.
 LIDS = (Warp(0.50, -0.08, 0.00, 0.10, 0.22, 0.10),)
 LASHES = (Shade(0.50, 0.01, 0.17, 0.05, -0.10),)
-BLINK_FRAMES = (3, 5)  # smallest and largest number of frames that differ from open eyes
+BLINK_FRAMES = (3, 5)  # smallest and largest number of frames in which the eyes are not fully open
 BLINK_DEPTH = (0.7, 1.0)
 
-# A turn moves the middle of the face but not the background: one half is compressed, the other stretched.
+# A turn moves the middle of the face but not the background: one half is compressed, the other is stretched.
 HEAD = (0.0, 0.5, 1.0, 1.4)  # centre and widths of a Gaussian, face units
-TURN_SHIFT, TURN_TILT = (0.015, 0.035), 0.3  # of the middle of the face, face units; nodding as a fraction of it
+TURN_SHIFT, TURN_TILT = (0.015, 0.035), 0.3  # shift of the middle of the face, face units; nod as a fraction of it
 
 
 @dataclass(frozen=True)
 class Nuisance:
-    """A blink or a turn, its strength 0..1 in each frame, and the shift of the middle of the face by it, face units."""
+    """A blink or turn, its strength (0..1) in each frame, and its shift of the middle of the face in face units."""
 
     kind: str
     course: np.ndarray
@@ -159,10 +161,10 @@ def _blink(frames: int, rng: np.random.Generator) -> Nuisance:
 
 
 def _turn(frames: int, rng: np.random.Generator) -> Nuisance:
-    """Draw a turn over the whole clip, to the left or right and a little up or down; every second one returns."""
-    way = np.linspace(0, 1, frames) ** rng.uniform(0.7, 1.4)
-    back = rng.random() < 0.5
-    course = np.sin(np.pi * way) if back else 0.5 - 0.5 * np.cos(np.pi * way)
+    """Draw a turn over the whole clip, to the left or right and slightly up or down; half of the turns return."""
+    progress = np.linspace(0, 1, frames) ** rng.uniform(0.7, 1.4)
+    returns = rng.random() < 0.5
+    course = np.sin(np.pi * progress) if returns else 0.5 - 0.5 * np.cos(np.pi * progress)
     shift = float(rng.uniform(*TURN_SHIFT) * rng.choice([-1, 1]))
     return Nuisance("turn", course, (shift, shift * float(rng.uniform(-TURN_TILT, TURN_TILT))))
 
@@ -184,7 +186,7 @@ class ClipPlan:
 
     @property
     def moving(self) -> tuple[int, int]:
-        """Return the indices of the first and the last frame in which a unit is not at rest."""
+        """Indices of the first and the last frame in which a unit is not at rest."""
         frames = np.flatnonzero(self.course.max(axis=0))
         return int(frames[0]), int(frames[-1])
 
@@ -197,7 +199,7 @@ def plan_clip(
     rng: np.random.Generator,
     course: str = "plain",
 ) -> ClipPlan:
-    """Draw the plan of a clip of `frames` (least, most) frames; the order of draws is part of the data set's version.
+    """Draw the plan of a clip of `frames` (least, most) frames; the order of draws is part of `GENERATOR_VERSION`.
     `usual` is the usual position of the subject's head, `zoom` the size of a frame relative to the reference.
     """
     length = int(rng.integers(frames[0], frames[1] + 1))
@@ -219,7 +221,7 @@ def plan_clip(
 
 
 def _sides(action: Action) -> tuple[Action, ...]:
-    """Split a unit on both sides into two parts, because the halves of a face never move quite alike."""
+    """Split a two-sided unit into two parts, because the halves of a face never move in exactly the same way."""
     if action.side or is_midline(action.unit):
         return (action,)
     return Action(action.unit, "L"), Action(action.unit, "R")
@@ -227,16 +229,25 @@ def _sides(action: Action) -> tuple[Action, ...]:
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip ready to be drawn."""
+    """A clip ready to be drawn.
+
+    Attributes:
+        identity: pseudo-subject.
+        plan: plan of the clip.
+        points: the neutral frame's pixels in face units of the photograph, (h, w, 2) float32.
+        motion: displacement of each part at full activation, face units, (parts, h, w, 2) float32.
+        shade: relative change of brightness by each part at full activation, (parts, h, w) float32.
+        displacement: largest displacement by a unit in each frame, pixels, (frames,).
+        nuisance: displacement and change of brightness by the plan's nuisance at full strength, shaped like those of
+            one part in `motion` and `shade`; None if the plan has no nuisance.
+    """
 
     identity: Identity
     plan: ClipPlan
-    points: np.ndarray  # (h, w, 2) float32, the neutral frame's pixels in the photograph's face units
-    motion: np.ndarray  # (parts, h, w, 2) float32, displacement of each part at full activation, face units
-    shade: np.ndarray  # (parts, h, w) float32, relative change of brightness at full activation
-    displacement: np.ndarray  # (frames,), the largest displacement by a unit in each frame, in pixels
-    # displacement and change of brightness by the plan's nuisance at full strength, shaped like those of one part in
-    # `motion` and `shade`; None if the plan has none
+    points: np.ndarray
+    motion: np.ndarray
+    shade: np.ndarray
+    displacement: np.ndarray
     nuisance: tuple[np.ndarray, np.ndarray] | None
 
     @property
@@ -245,7 +256,7 @@ class Scene:
         return int(self.displacement.argmax())
 
     def moved(self) -> np.ndarray:
-        """Displacement of each pixel by the units at the apex, (h, w) float32, in pixels, without nuisances."""
+        """Return each pixel's displacement by the units at the apex, without nuisances, in pixels, (h, w) float32."""
         field = _blend(self.plan.course[:, self.apex], self.motion)
         return np.hypot(field[..., 0], field[..., 1]) * np.float32(self.plan.framing.unit)
 
@@ -262,7 +273,7 @@ def stage(identity: Identity, plan: ClipPlan, height: int, width: int, amplitude
     motion = np.stack([warp_field(points, ACTION_UNITS[part.unit].warps, part.side) for part in plan.parts])
     shade = np.stack([shade_field(points, ACTION_UNITS[part.unit].shades, part.side) for part in plan.parts])
 
-    # Overlapping units add up: measure the sum and scale it, so that the stated peak is the true one.
+    # Overlapping units add up: the sum is measured and scaled, so that the stated peak is the true one.
     coarse = motion[:, ::2, ::2]
     largest = np.array([np.hypot(*_blend(now, coarse).T).max() for now in plan.course.T])
     peak = plan.peak / REFERENCE_UNIT
@@ -281,7 +292,7 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
     flicker = 1 + noise * FLICKER * rng.standard_normal(plan.frames)
     grain = rng.standard_normal((height + NOISE_MARGIN, width + NOISE_MARGIN, 3), np.float32)
     grain *= np.float32(noise * SENSOR_NOISE)
-    # Every frame uses the noise at another offset.
+    # Every frame uses the noise at a different offset.
     offsets = rng.choice((NOISE_MARGIN + 1) ** 2, plan.frames, replace=False)
     for frame in range(plan.frames):
         points, head, gain = scene.points, np.eye(3), None
@@ -290,33 +301,33 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
             head = _head(drift[:, frame])
             shade = _blend(plan.course[:, frame], scene.shade)
             if plan.nuisance is not None and scene.nuisance is not None:
-                # No more than at noise 1: eyes can close no further.
+                # Not stronger than at noise 1, because eyes cannot close any further.
                 strength = np.float32(min(noise, 1.0) * plan.nuisance.course[frame])
                 points = points - strength * scene.nuisance[0]
                 shade = shade + strength * scene.nuisance[1]
             gain = np.float32(flicker[frame]) * (1 + shade)[..., None]
         where = cv2.transform(points, identity.from_face @ head)
-        picture = _look_up(identity.pixels, where)
+        image = _look_up(identity.pixels, where)
         if gain is not None:
-            picture *= gain
+            image *= gain
         top, left = divmod(offsets[frame], NOISE_MARGIN + 1)
-        # One pass for sum, rounding and saturation to 0..255.
-        yield cv2.add(picture, grain[top : top + height, left : left + width], dtype=cv2.CV_8U)
+        # Adds, rounds and saturates to 0..255 in one pass.
+        yield cv2.add(image, grain[top : top + height, left : left + width], dtype=cv2.CV_8U)
 
 
 def _look_up(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
-    # The stubs forbid None for the unused second map; an empty array in its place hangs OpenCV 5.0.
+    # The stubs forbid None for the unused second map, but OpenCV 5.0 hangs on an empty array.
     no_map: Any = None
     return cv2.remap(pixels, where, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _blend(weights: np.ndarray, fields: np.ndarray) -> np.ndarray:
-    """Return the weighted sum over the first axis; einsum, because BLAS threads of several workers would compete."""
+    """Return the weighted sum over the first axis, by einsum because BLAS threads of several workers would compete."""
     return np.einsum("p,p...->...", weights.astype(np.float32), fields)
 
 
 def _drift(frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw head motion (shift x, y, angle, log scale), (4, frames): stationary, so without a trend on average."""
+    """Draw head motion (shift x, shift y, angle, log scale), (4, frames), stationary and so without a mean trend."""
     margin = int(4 * DRIFT_SMOOTHNESS)
     white = rng.standard_normal((4, frames + 2 * margin))
     smooth = gaussian_filter1d(white, DRIFT_SMOOTHNESS, axis=1)[:, margin : margin + frames]
@@ -325,6 +336,6 @@ def _drift(frames: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _head(drift: np.ndarray) -> np.ndarray:
-    """Return the 3×3 matrix of one frame's head motion, about the middle of the face at (0, 0.5)."""
+    """Return the 3×3 matrix of one frame's head motion around the middle of the face at (0, 0.5)."""
     cos, sin = np.exp(drift[3]) * np.cos(drift[2]), np.exp(drift[3]) * np.sin(drift[2])
     return np.array([[cos, -sin, drift[0] + sin * 0.5], [sin, cos, drift[1] + 0.5 - cos * 0.5], [0, 0, 1]])

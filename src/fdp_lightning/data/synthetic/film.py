@@ -1,4 +1,4 @@
-"""One drawn clip as a video file or a folder of frames, of a pseudo-subject that is in no data set."""
+"""A drawn clip as a video file or a folder of frames, of a pseudo-subject that is in no synthetic dataset."""
 
 import os
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ from fdp_lightning.data.synthetic.identity import Photograph, draw_identity, fin
 from fdp_lightning.data.synthetic.layouts import LAYOUTS
 from fdp_lightning.errors import UserError
 
-FPS = 60.0  # the usual 18 to 30 frames are then 0.3 to 0.5 s, as long as a micro-expression
-FILM_STREAM = 0xF117  # stands where data sets have the index of a subject, which stays below 100: no set draws this one
+FPS = 60.0  # 18 to 30 frames, the default, then last 0.3 to 0.5 s, like a micro-expression
+FILM_STREAM = 0xF117  # used in place of a subject index, which is below 100 in datasets: none contains this subject
 
 
 class Coding(NamedTuple):
-    """FFmpeg's names for writing one kind of file."""
+    """FFmpeg's names and options for writing one kind of file."""
 
     container: str
     codec: str
@@ -29,7 +29,7 @@ class Coding(NamedTuple):
     options: dict[str, str]
 
 
-# Nearly lossless but for the colours, of which the usual formats keep every second row and column.
+# Nearly lossless except for the colours, of which the usual formats keep every second row and column.
 _H264 = ("libx264", "yuv420p", {"crf": "4", "preset": "veryfast"})
 CODINGS = {
     ".mp4": Coding("mp4", *_H264),
@@ -61,8 +61,9 @@ class DrawnClip:
 
 
 def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None = None) -> DrawnClip:
-    """Draw one clip, of the same pseudo-subject for every emotion, a name or an index among those of `settings.layout`
-    (else UserError). Size, length, amplitude, noise, control, course and portraits of the settings are used.
+    """Draw one clip of an emotion, given by name or index among those of `settings.layout` (else UserError). All
+    emotions of a seed show the same pseudo-subject. Size, length, amplitude, noise, control, course and portraits of
+    the settings are used.
     """
     settings = replace(settings or SyntheticFaces(), seed=seed)
     emotions = {known.name: known for known in LAYOUTS[settings.layout].emotions}
@@ -95,10 +96,10 @@ def draw_film(
 
 
 def write_film(path: Path, pictures: Iterable[np.ndarray], fps: float = FPS) -> None:
-    """Write a video without sound, atomically; pictures are consumed one by one.
+    """Write a video without sound, atomically; `pictures` are consumed one by one.
 
-    The suffix, one of `CODINGS`, selects the format. Pictures are of one size, uint8 BGR, (h, w, 3), with even sides.
-    Raises ValueError if the suffix is unknown, or a picture has the wrong shape.
+    The suffix, one of `CODINGS`, selects the format. All images have the same shape, (h, w, 3), uint8 BGR, with even
+    sides. Raises ValueError if the suffix is unknown, or an image has the wrong shape.
     """
     import av
 
@@ -110,39 +111,39 @@ def write_film(path: Path, pictures: Iterable[np.ndarray], fps: float = FPS) -> 
     try:
         with av.open(str(temporary), "w", format=coding.container) as container:
             stream: Any = None
-            for picture in pictures:
-                stream = stream or _stream(container, coding, picture, fps)
-                container.mux(stream.encode(_frame(picture, stream)))
+            for image in pictures:
+                stream = stream or _stream(container, coding, image, fps)
+                container.mux(stream.encode(_frame(image, stream)))
             if stream is None:
-                raise ValueError(f"{path}: there is no picture to write")
+                raise ValueError(f"{path}: there is no image to write")
             container.mux(stream.encode())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _stream(container: Any, coding: Coding, picture: np.ndarray, fps: float) -> Any:
+def _stream(container: Any, coding: Coding, image: np.ndarray, fps: float) -> Any:
     from av.video.reformatter import ColorRange, Colorspace
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if height % 2 or width % 2:
-        raise ValueError(f"pictures are {width}x{height}; expected even numbers, as colours are kept for 2x2 pixels")
+        raise ValueError(f"images are {width}x{height}; expected even numbers: colours are stored per 2x2 pixels")
     stream = container.add_stream(coding.codec, rate=Fraction(fps).limit_denominator(1001), options=coding.options)
     stream.width, stream.height, stream.pix_fmt = width, height, coding.pixels
     stream.codec_context.thread_count = 2
-    # Stated explicitly, because players otherwise guess it from the size of the picture.
+    # Stated explicitly, because players otherwise guess it from the size of the image.
     stream.codec_context.colorspace = Colorspace.SMPTE170M
     stream.codec_context.color_range = ColorRange.JPEG if coding.pixels.startswith("yuvj") else ColorRange.MPEG
     return stream
 
 
-def _frame(picture: np.ndarray, stream: Any) -> Any:
+def _frame(image: np.ndarray, stream: Any) -> Any:
     import av
     from av.video.reformatter import Interpolation
 
-    if picture.shape != (stream.height, stream.width, 3):
-        raise ValueError(f"a picture is {picture.shape}; expected ({stream.height}, {stream.width}, 3) as the first")
-    return av.VideoFrame.from_ndarray(picture, "bgr24").reformat(
+    if image.shape != (stream.height, stream.width, 3):
+        raise ValueError(f"an image is {image.shape}; expected ({stream.height}, {stream.width}, 3) like the first")
+    return av.VideoFrame.from_ndarray(image, "bgr24").reformat(
         format=stream.pix_fmt,
         dst_colorspace=stream.codec_context.colorspace,
         # Without these, FFmpeg's fast conversion is half a grey level too dark.
@@ -152,7 +153,7 @@ def _frame(picture: np.ndarray, stream: Any) -> Any:
 
 
 def write_frames(folder: Path, pictures: Iterable[np.ndarray], first: int = 1) -> None:
-    """Write img1.jpg, img2.jpg … from pictures, uint8 BGR, (h, w, 3), encoded like the data set's own frames."""
+    """Write img1.jpg, img2.jpg … from images, uint8 BGR, (h, w, 3), encoded like the frames of the dataset."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(pictures, first):
-        (folder / f"img{number}.jpg").write_bytes(jpeg(picture))
+    for number, image in enumerate(pictures, first):
+        (folder / f"img{number}.jpg").write_bytes(jpeg(image))

@@ -1,4 +1,4 @@
-"""The synthetic data set: its settings, and writing it clip by clip in several processes."""
+"""The synthetic dataset: its settings, and how it is written clip by clip in several processes."""
 
 from __future__ import annotations
 
@@ -31,36 +31,49 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import atomic_folder
 from fdp_lightning.processes import in_pool
 
-GENERATOR_VERSION = 3  # increase it whenever the same settings would give other pictures
+GENERATOR_VERSION = 3  # increased whenever the same settings would produce other images
 MANIFEST = "synthetic.json"
-# A subject's own random stream has an index that no clip has: SeedSequence pads a shorter key with zeros.
+# A subject's random stream has an index that no clip has, because SeedSequence would pad a shorter key with zeros.
 SUBJECT_STREAM = 0xFACE
 
 
 @dataclass(frozen=True)
 class SyntheticFaces:
-    """Pseudo-subjects showing subtle action units, in CASME II's or SAMM's own layout, drawn from a photograph in the
-    public domain (or the user's own, one face each). Classes are balanced; `ground_truth.csv` and `synthetic.json` lie
-    beside the annotations.
+    """Pseudo-subjects showing subtle action units, in the layout of CASME II or SAMM, drawn from a photograph in the
+    public domain (or the user's portraits). Classes are balanced; `ground_truth.csv` and `synthetic.json` are stored
+    with the annotations.
+
+    Attributes:
+        subjects: number of pseudo-subjects.
+        clips_per_emotion: clips of each class per subject.
+        min_frames: length of the shortest clip, onset and offset included.
+        max_frames: length of the longest clip; lengths are uniformly distributed between the two.
+        height: frame height in pixels.
+        width: frame width in pixels; the face takes about a third of it.
+        amplitude: factor on the displacement by action units; 1 peaks at about 2.5 px on a face 110 px wide.
+        noise: factor on head drift, flicker and sensor noise together; up to 1, also on the blinks and turns of "wild".
+        control: "static" repeats each neutral frame with new noise; "reversed" stores the clips of "none" backwards.
+        course: time course of the motion. "plain": from the first frame to the last, with most of it left at the end.
+            "wild": in 45 to 60 % of the frames, at rest before and after, with the apex anywhere in 20 to 80 % of the
+            clip, at uneven speed, and in some clips with a meaningless blink or slow turn of the head.
+        layout: "casme2" or "samm".
+        portraits: folder of portraits, with one face each, that replace the astronaut.
+        seed: seed of everything random.
     """
 
-    subjects: int = 12  # number of pseudo-subjects
-    clips_per_emotion: int = 5  # clips of each class per subject
-    min_frames: int = 18  # shortest clip, onset to offset inclusive
-    max_frames: int = 30  # longest clip; lengths are uniform between the two
-    height: int = 240  # frame height in pixels
-    width: int = 320  # frame width in pixels; the face takes about a third of it
-    amplitude: float = 1.0  # factor on the displacement by action units; 1 peaks at about 2.5 px on a face 110 px wide
-    # Factor on head drift, flicker and sensor noise together; up to 1 also on the blinks and turns of "wild".
+    subjects: int = 12
+    clips_per_emotion: int = 5
+    min_frames: int = 18
+    max_frames: int = 30
+    height: int = 240
+    width: int = 320
+    amplitude: float = 1.0
     noise: float = 1.0
-    control: str = "none"  # "static" repeats each neutral frame under new noise; "reversed" stores "none" backwards
-    # Time course of the motion. "plain": from the first frame to the last, with most of it left at the end. "wild": in
-    # 45 to 60 % of the frames, at rest before and after, with the apex anywhere in 20 to 80 % of the clip, at uneven
-    # speed; and in some clips a meaningless blink or slow turn of the head.
+    control: str = "none"
     course: str = "plain"
-    layout: str = "casme2"  # "casme2" or "samm"
-    portraits: str | Path | None = None  # folder of portraits that replace the astronaut
-    seed: int = 0  # seed of everything random
+    layout: str = "casme2"
+    portraits: str | Path | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         require_settings("data.generate", self)
@@ -82,15 +95,15 @@ class SyntheticFaces:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def write(self, root: Path, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
-        """Write the data set to `root` atomically, unless it is there; the files do not depend on `workers`, of which
-        more than one need the usual `if __name__ == "__main__":` guard. Raises UserError if `root` holds something
-        else, or a portrait shows no face.
+        """Write the dataset to `root` atomically, unless it is already there. The files do not depend on `workers`;
+        more than one worker needs the usual `if __name__ == "__main__":` guard. Raises UserError if `root` contains
+        something else, or a portrait shows no face.
         """
         root = Path(root)
         if self._is_at(root):
             return
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise UserError(f"{root} exists and is not the requested synthetic data set; move it or choose another.")
+            raise UserError(f"{root} exists but is not the requested synthetic dataset; move it or choose another.")
         with atomic_folder(root, self._is_at) as folder:
             clips = sorted(self._write_clips(folder, workers, progress), key=lambda clip: (clip.subject, clip.clip))
             LAYOUTS[self.layout].write_annotations(folder, clips)
@@ -112,7 +125,7 @@ class SyntheticFaces:
         return stage(identity, plan, self.height, self.width, self.amplitude)
 
     def place(self, frame: int, frames: int) -> int:
-        """Return the index of a frame in a clip as stored, by its index in time."""
+        """Return the index of a frame in the stored clip, given its index in time."""
         return frames - 1 - frame if self.control == "reversed" else frame
 
     def _write_clips(self, folder: Path, workers: int, progress: Callable[[int, int], None] | None) -> list[DrawnRow]:
@@ -134,9 +147,9 @@ class SyntheticFaces:
             return False  # none, or not ours
 
     def _settings(self) -> dict[str, Any]:
-        """Return the settings with 1 and 1.0 alike, and portraits by name and size, whatever their folder."""
+        """Return the settings in canonical form: 1 equals 1.0, and portraits count by name and size in any folder."""
         settings = asdict(self) | {"amplitude": float(self.amplitude), "noise": float(self.noise)}
-        if self.course == "plain":  # omitted as before the option existed: equal files keep their name
+        if self.course == "plain":  # omitted as before the option existed, so that equal files keep their digest
             del settings["course"]
         if self.portraits is not None:
             files = portrait_files(Path(self.portraits))
@@ -151,7 +164,7 @@ def subject_of(
     """Draw a pseudo-subject, the names of its clips and the class index of each, in shuffled order."""
     layout = LAYOUTS[settings.layout]
     rng = np.random.default_rng(np.random.SeedSequence([settings.seed, index, SUBJECT_STREAM]))
-    # Every second use of a photograph is its mirror image.
+    # Every second use of a photograph is mirrored.
     mirror = bool((index // len(photographs)) % 2)
     photograph = photographs[index % len(photographs)]
     identity = draw_identity(photograph, mirror, settings.height, settings.width, rng)
@@ -163,20 +176,20 @@ def subject_of(
 def write_clip(
     settings: SyntheticFaces, photographs: tuple[Photograph, ...], root: Path, task: tuple[int, int]
 ) -> DrawnRow:
-    """Draw and write the frames of clip (subject index, clip index), independently of all other clips."""
+    """Draw and write the frames of the clip `task` (subject index, clip index), independently of all other clips."""
     layout = LAYOUTS[settings.layout]
     subject, clip = task
     identity, names, labels = subject_of(settings, photographs, subject)
     sequence = np.random.SeedSequence([settings.seed, subject, clip])
     seed = int(sequence.generate_state(1)[0])
-    # Separate streams, so that names, lengths and labels do not depend on the draws for the pictures.
+    # Separate streams, so that names, lengths and labels do not depend on the draws for the images.
     plan_rng, name_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(3))
     scene = settings.scene(identity, layout.emotions[labels[clip]], plan_rng)
     plan = scene.plan
     static = settings.control == "static"
     onset, digits = layout.numbering(name_rng)
     apex, *moving = (onset + settings.place(frame, plan.frames) for frame in (scene.apex, *plan.moving))
-    # In a static clip nothing moves, whatever its label says.
+    # In a static clip nothing moves, regardless of its label.
     row = DrawnRow(
         subject=layout.subject(subject),
         clip=names[clip],
@@ -192,21 +205,21 @@ def write_clip(
         moving=() if static else tuple(sorted(moving)),
         nuisance="none" if static or plan.nuisance is None else plan.nuisance.kind,
     )
-    for frame, picture in enumerate(render(scene, settings.noise, static, frame_rng)):
+    for frame, image in enumerate(render(scene, settings.noise, static, frame_rng)):
         path = root / layout.frame_path(row, onset + settings.place(frame, plan.frames))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(jpeg(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if layout.grey else picture))
+        path.write_bytes(jpeg(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if layout.grey else image))
     return row
 
 
-def jpeg(picture: np.ndarray) -> bytes:
-    """Encode a picture, uint8 BGR (h, w, 3) or grey (h, w), as the frames of the data set are."""
-    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+def jpeg(image: np.ndarray) -> bytes:
+    """Encode an image, uint8 BGR (h, w, 3) or grey (h, w), like the frames of the dataset."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
 def write_ground_truth(path: Path, rows: Iterable[DrawnRow], course: str) -> None:
-    """Write what the annotations lack: peak displacement, residual (reversed: in the first frame) and seed of every
-    clip; of wild clips also the interval of the motion and the nuisance.
+    """Write what the annotations lack: peak displacement, residual motion (of reversed clips in the first frame) and
+    seed of every clip, and for wild clips the interval of the motion and the nuisance.
     """
     lines = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Pseudo-subjects: from one photograph, normalised in size and angle, many faces by shape, tone, light and framing."""
+"""Pseudo-subjects: many faces from one normalised photograph, by changes of shape, tone, light and framing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from fdp_lightning.errors import UserError
 ASTRONAUT_LANDMARKS = ((205.0, 101.7), (246.8, 103.7), (224.7, 129.0), (201.7, 139.2), (245.3, 141.9))
 ASTRONAUT_CREDIT = "Eileen Collins, NASA (Great Images in NASA), public domain; scikit-image data.astronaut()"
 
-# Canvas: pixels per face unit, and extent in face units (left, top, right, bottom): room for every framing.
+# Canvas: pixels per face unit, and extent in face units (left, top, right, bottom), large enough for every framing.
 CANVAS_UNIT = 80.0
 CANVAS_EXTENT = (-4.4, -3.1, 4.4, 4.0)
 MOUTH_Y = 0.9  # the mouth centre in face units, by definition
@@ -22,13 +22,13 @@ MOUTH_Y = 0.9  # the mouth centre in face units, by definition
 
 @dataclass(frozen=True)
 class Photograph:
-    """A portrait with its five landmarks (x, y) in pixels; path None is the astronaut."""
+    """A portrait with its five landmarks (x, y) in pixels; with `path` None, the astronaut."""
 
     landmarks: tuple[tuple[float, float], ...] = ASTRONAUT_LANDMARKS
     path: str | None = None
 
     def read(self) -> np.ndarray:
-        """Return the picture, (h, w, 3) uint8 BGR."""
+        """Return the image, (h, w, 3) uint8 BGR."""
         if self.path is None:
             from skimage import data
 
@@ -37,20 +37,20 @@ class Photograph:
 
 
 def _draw_canvas(photograph: Photograph, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Level and scale a portrait so that its eyes are CANVAS_UNIT apart; mirrored on request. Return its pixels, (h, w,
-    3) float32 BGR, 0..255, and the 2×3 matrix from face units to them.
+    """Level and scale a portrait so that its eyes are CANVAS_UNIT apart, mirrored on request. Return its pixels,
+    (h, w, 3) float32 BGR, 0..255, and the 2×3 matrix from face units to pixels.
     """
-    picture = photograph.read()
+    image = photograph.read()
     points = np.array(photograph.landmarks, np.float64)
     if mirror:
-        picture = np.ascontiguousarray(picture[:, ::-1])
-        points[:, 0] = picture.shape[1] - 1 - points[:, 0]
+        image = np.ascontiguousarray(image[:, ::-1])
+        points[:, 0] = image.shape[1] - 1 - points[:, 0]
         points = points[[1, 0, 2, 4, 3]]
     left, right = points[0], points[1]
     axis = right - left
     scale = CANVAS_UNIT / np.hypot(*axis)
-    if scale < 1:  # a large portrait: smooth before thinning out its pixels
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.5 / scale)
+    if scale < 1:  # a large portrait is smoothed before it is subsampled
+        image = cv2.GaussianBlur(image, (0, 0), 0.5 / scale)
     angle = np.arctan2(axis[1], axis[0])
     rotation = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     x0, y0, x1, y1 = (side * CANVAS_UNIT for side in CANVAS_EXTENT)
@@ -58,28 +58,26 @@ def _draw_canvas(photograph: Photograph, mirror: bool) -> tuple[np.ndarray, np.n
     matrix = np.column_stack([rotation, origin - rotation @ ((left + right) / 2)])
     size = (round(x1 - x0), round(y1 - y0))
     border = cv2.BORDER_REFLECT_101
-    pixels = cv2.warpAffine(picture.astype(np.float32), matrix, size, flags=cv2.INTER_CUBIC, borderMode=border)
+    pixels = cv2.warpAffine(image.astype(np.float32), matrix, size, flags=cv2.INTER_CUBIC, borderMode=border)
     mouth = rotation @ (points[3:5].mean(axis=0) - (left + right) / 2)
-    # Vertically one face unit is whatever puts this portrait's mouth at MOUTH_Y: long faces get long units.
+    # The vertical face unit puts this portrait's mouth at MOUTH_Y: long faces get long units.
     from_face = np.array([[CANVAS_UNIT, 0.0, origin[0]], [0.0, mouth[1] / MOUTH_Y, origin[1]]])
     return np.clip(pixels, 0, 255), from_face
 
 
 def portrait_files(folder: Path) -> list[Path]:
-    """Return the pictures in a folder, by name; raises UserError without the folder, or a picture in it."""
-    wanted = (
-        f"portraits={folder}: expected a folder of pictures ({', '.join(sorted(IMAGE_SUFFIXES))}) with one face each"
-    )
+    """Return the images in a folder, sorted by name; raises UserError if there is no folder or no image in it."""
+    wanted = f"portraits={folder}: expected a folder of images ({', '.join(sorted(IMAGE_SUFFIXES))}) with one face each"
     if not folder.is_dir():
         raise UserError(f"{wanted}; there is no such folder.")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise UserError(f"{wanted}; it holds no picture.")
+        raise UserError(f"{wanted}; it contains no image.")
     return files
 
 
 def find_portraits(folder: Path) -> tuple[Photograph, ...]:
-    """Find the face in each of the user's pictures by MTCNN; UserError for one that is unreadable or shows none."""
+    """Find the face in each of the user's images by MTCNN; raises UserError if one is unreadable or shows no face."""
     from facenet_pytorch import MTCNN
 
     detector = MTCNN(select_largest=True, post_process=False)
@@ -87,16 +85,16 @@ def find_portraits(folder: Path) -> tuple[Photograph, ...]:
     for path in portrait_files(folder):
         _, _, landmarks = detector.detect(read_image(path), landmarks=True)
         if landmarks is None:
-            raise UserError(f"portraits={folder}: no face found in {path.name}; use another picture.")
+            raise UserError(f"portraits={folder}: no face found in {path.name}; use another image.")
         points = np.asarray(landmarks[0], dtype=float)  # detect() can return object arrays
         photographs.append(Photograph(tuple((float(x), float(y)) for x, y in points), str(path)))
     return tuple(photographs)
 
 
-# Face width between the temples over the distance between the eyes, measured on the astronaut.
+# Face width between the temples divided by the distance between the eyes, measured on the astronaut.
 FACE_WIDTH = 2.15
 FACE_BOX = np.array([(-0.7, 0.0), (0.7, 0.9)])  # skin only, face units
-# Frame size to which all pixel figures of this package refer.
+# Frame size to which all numbers of pixels in this package refer.
 REFERENCE_HEIGHT, REFERENCE_WIDTH = 240, 320
 
 # Shape of the face: (mean, standard deviation, warps), in face units; a tenth of a unit is about 5 px. Ours.
@@ -117,7 +115,7 @@ SHAPE_MODES: tuple[tuple[float, float, tuple[Warp, ...]], ...] = (
     (0.0, 0.160, (Warp(1.40, -0.40, 1.0, 0.0, 0.50, 0.70),)),  # hair width
 )
 SHAPE_LIMIT = 1.6  # standard deviations beyond which faces stop looking natural
-FREE_WARPS, FREE_SPREAD = 8, 0.04  # low-frequency bumps at random places, which also break the symmetry
+FREE_WARPS, FREE_SPREAD = 8, 0.04  # number and size of low-frequency bumps at random places, which break the symmetry
 
 
 @dataclass(frozen=True)
@@ -139,14 +137,14 @@ class Framing:
 class Identity:
     """A pseudo-subject."""
 
-    pixels: np.ndarray  # the subject's portrait on the canvas, (h, w, 3) float32 BGR, colour and light applied
+    pixels: np.ndarray  # the subject's portrait on the canvas, (h, w, 3) float32 BGR, with colour and light applied
     from_face: np.ndarray  # 2×3 matrix from face units to canvas pixels
     shape: np.ndarray  # the subject's coefficients of SHAPE_MODES, in face units
     bumps: tuple[Warp, ...]  # further warps of the shape
     framing: Framing  # the subject's usual place in the frame
 
     def photograph_points(self, points: np.ndarray) -> np.ndarray:
-        """Map points (h, w, 2) of this subject to those of the photograph, both in face units."""
+        """Map points (h, w, 2) of this subject to points of the photograph, both in face units."""
         warped = points.copy()
         for coefficient, (_, _, warps) in zip(self.shape, SHAPE_MODES, strict=True):
             warped -= np.float32(coefficient) * warp_field(points, warps)
@@ -180,7 +178,7 @@ def draw_identity(photograph: Photograph, mirror: bool, height: int, width: int,
 
 
 def zoom_of(height: int, width: int) -> float:
-    """Return the size of a frame relative to the reference."""
+    """Return the size of a frame relative to the reference size."""
     return min(height / REFERENCE_HEIGHT, width / REFERENCE_WIDTH)
 
 
@@ -203,7 +201,7 @@ def _tone(pixels: np.ndarray, from_face: np.ndarray, rng: np.random.Generator) -
     grey = cv2.cvtColor(toned, cv2.COLOR_BGR2GRAY)
     toned = grey[..., None] + np.float32(rng.uniform(0.7, 1.1)) * (toned - grey[..., None])
     toned *= rng.uniform(0.94, 1.06, 3).astype(np.float32)
-    # Exposure brings the mean over the face, from its eyes to its mouth, near mid-grey as a camera would.
+    # Exposure brings the mean of the face between eyes and mouth close to mid-grey, as a camera would.
     (x0, y0), (x1, y1) = np.rint(from_face[:, :2] @ FACE_BOX.T + from_face[:, 2:]).astype(int).T
     return toned * np.float32(rng.uniform(105, 155) / toned[y0:y1, x0:x1].mean())
 

@@ -1,4 +1,4 @@
-"""Layouts of CASME II and SAMM: where and how they store frames and annotations."""
+"""Layouts of CASME II and SAMM: where and how frames and annotations are stored."""
 
 import io
 import re
@@ -13,14 +13,14 @@ from openpyxl import Workbook
 
 from fdp_lightning.data.synthetic.action_units import CASME2_EMOTIONS, SAMM_EMOTIONS, Action, Emotion, code
 
-# The workbooks state that they are synthetic; the date is fixed so that equal settings give equal bytes.
+# The workbooks state that they are synthetic; the date is fixed so that equal settings produce equal bytes.
 NOTICE = "SYNTHETIC: drawn by fdp_lightning, not recorded from any person. Not CASME II, not SAMM."
 EPOCH = datetime(2000, 1, 1)
 
 
 @dataclass(frozen=True)
 class DrawnRow:
-    """A drawn clip's row of the annotation table, with frame numbers as in the files, and its ground truth."""
+    """Row of a drawn clip in the annotation table, with frame numbers as in the files, and its ground truth."""
 
     subject: str
     clip: str
@@ -29,7 +29,7 @@ class DrawnRow:
     onset: int
     apex: int
     offset: int
-    digits: int  # digits that the frame numbers are padded to
+    digits: int  # digits to which the frame numbers are padded
     peak: float  # largest displacement, in pixels of the frame
     residual: float  # fraction of the motion left at the end
     seed: int  # seed of the clip
@@ -38,7 +38,7 @@ class DrawnRow:
 
 
 class Casme2Layout:
-    """CASME II: colour frames, `CASME2_RAW_selected/sub01/EP02_01f/img46.jpg`, the coding sheet of 2019."""
+    """CASME II: colour frames, `CASME2_RAW_selected/sub01/EP02_01f/img46.jpg`, and the coding sheet of 2019."""
 
     emotions: tuple[Emotion, ...] = CASME2_EMOTIONS
     grey = False
@@ -48,7 +48,7 @@ class Casme2Layout:
         return f"{index + 1:02d}"
 
     def clip_names(self, subject: str, count: int, rng: np.random.Generator) -> list[str]:
-        """Draw names EP<film>_<event>, some with a trailing f, as irregular as the original's."""
+        """Draw names EP<film>_<event>, some with a trailing f, as irregular as in the original."""
         cells = rng.choice(19 * 12, size=count, replace=False)
         return [f"EP{cell // 12 + 1:02d}_{cell % 12 + 1:02d}{'f' if rng.random() < 0.4 else ''}" for cell in cells]
 
@@ -69,7 +69,7 @@ class Casme2Layout:
 
 
 class SammLayout:
-    """SAMM: grey frames, `006/006_1_2/006_05562.jpg`, a sheet with 13 rows of prose before the header."""
+    """SAMM: grey frames, `006/006_1_2/006_05562.jpg`, and a sheet with 13 rows of prose before the header."""
 
     emotions: tuple[Emotion, ...] = SAMM_EMOTIONS
     grey = True
@@ -85,7 +85,7 @@ class SammLayout:
         return [f"{subject}_{cell // 40 + 1}_{cell % 40 + 1}" for cell in cells]
 
     def numbering(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Draw the number of the onset frame and the clip's own padding: four digits or five, as in SAMM."""
+        """Draw the number of the onset frame and the clip's padding, four or five digits as in SAMM."""
         return int(rng.integers(100, 9500)), int(rng.integers(4, 6))
 
     def frame_path(self, row: DrawnRow, number: int) -> PurePosixPath:
@@ -109,7 +109,7 @@ class SammLayout:
 LAYOUTS: dict[str, Casme2Layout | SammLayout] = {"casme2": Casme2Layout(), "samm": SammLayout()}
 
 # Objective classes I-VI as sets of units, for the combinations drawn here: Davison, Merghani & Yap,
-# "Objective Classes for Micro-Facial Expression Recognition", J. Imaging 4(10), 2018; the rest is VII.
+# "Objective Classes for Micro-Facial Expression Recognition", J. Imaging 4(10), 2018; all others are VII.
 OBJECTIVE_CLASSES: tuple[tuple[tuple[int, ...], ...], ...] = (
     ((6,), (12,), (6, 12)),
     ((1, 2), (5,), (25,), (1, 2, 25)),
@@ -121,19 +121,19 @@ OBJECTIVE_CLASSES: tuple[tuple[tuple[int, ...], ...], ...] = (
 
 
 def objective_class(actions: Sequence[Action]) -> int:
-    """Return the objective class, 1..7, by the units without their sides."""
+    """Return the objective class, 1..7, of the units without their sides."""
     units = tuple(sorted(action.unit for action in actions))
     return next((n for n, group in enumerate(OBJECTIVE_CLASSES, start=1) if units in group), 7)
 
 
 def unit_cell(actions: tuple[Action, ...]) -> int | str:
-    """Return the annotation cell: a number for one unit on both sides, else text, as in both originals."""
+    """Return the annotation cell: a number for a single two-sided unit, else text, as in both originals."""
     text = code(actions)
     return int(text) if text.isdigit() else text
 
 
 def write_workbook(path: Path, sheet: str, lines: Sequence[Sequence[object]]) -> None:
-    """Write a workbook of one sheet whose bytes do not depend on the time."""
+    """Write a workbook with one sheet, whose bytes do not depend on the time."""
     workbook = Workbook()
     page = workbook.active
     page.title = sheet
@@ -144,7 +144,7 @@ def write_workbook(path: Path, sheet: str, lines: Sequence[Sequence[object]]) ->
     workbook.properties.created = EPOCH
     buffer = io.BytesIO()
     workbook.save(buffer)
-    # openpyxl stamps the time of saving into the properties and into every member of the archive.
+    # openpyxl writes the time of saving into the properties and into every member of the archive.
     stamp = EPOCH.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
     with zipfile.ZipFile(buffer) as saved, zipfile.ZipFile(path, "w") as fixed:
         for name in saved.namelist():
