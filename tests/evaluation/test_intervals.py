@@ -176,7 +176,7 @@ def test_runs_that_cannot_be_paired_name_the_clips() -> None:
         (a, a.iloc[1:], "1 clips only in the first: synthetic/001/001_1@1"),
         (a.iloc[2:], a, "2 clips only in the second: synthetic/001/001_1@1, synthetic/001/001_2@101"),
         (a, pd.concat([a, a.iloc[:1]]), "more than once: synthetic/001/001_1@1"),
-        (a, relabelled, "another target: synthetic/002/002_3"),
+        (a, relabelled, "target: synthetic/002/002_3"),
         (a, a.assign(prediction="fear"), r"other classes .*fear; expected happiness"),
     ):
         with pytest.raises(UserError, match=message):

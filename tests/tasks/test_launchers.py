@@ -106,8 +106,8 @@ def test_a_sweep_that_is_ended_leaves_no_job(place: Path, launcher: str, how: st
         (["hydra/launcher=slurm"], ["Did you mean submitit_slurm"]),
         ([*JOBLIB, "hydra.launcher.njobs=2"], ["'hydra.launcher.njobs'", "hydra.launcher.n_jobs"]),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], ["hydra.launcher.n_jobs is 0"]),
-        (["hydra/launcher=submitit_slurm"], ["no sbatch", "submitit_local"]),
-        (["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=soon"], ["submitit refuses", "timeout_min"]),
+        (["hydra/launcher=submitit_slurm"], ["sbatch", "submitit_local"]),
+        (["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=soon"], ["hydra.launcher", "timeout_min"]),
     ],
     ids=lambda value: value[-1] if "=" in value[-1] else "",
 )
