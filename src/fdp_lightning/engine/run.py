@@ -157,7 +157,7 @@ def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Chec
     """Return a line on the model, its budget, and where and how it is trained."""
     steps = span([steps_of(plan) for plan in plans])
     where = f"{config.trainer.accelerator}, {config.trainer.get('precision', 32)}"
-    each = "" if plans[0].is_fit else " a fold"
+    each = "" if plans[0].is_fit else " per fold"
     if plans[0].config["model"]["objective"] is None:
         return f"{plans[0].model}: {checked.step}{each}; on {where}"
     return (

@@ -81,7 +81,8 @@ def recorded_config(run: Path) -> DictConfig:
     UserError if it is missing, not a mapping of plain values, or lacks entries that a report needs. Entries that may be
     null become null if an older version did not write them.
     """
-    path, again = run / "config.yaml", "Repeat the run's command to write it again."
+    path = run / "config.yaml"
+    again = "Repeat the run's command to write it again."
     try:
         content = read_yaml(path)
     except FileNotFoundError as error:
