@@ -47,7 +47,7 @@ def look(path: str) -> tuple[int, float]:
 
 def looped(frames: int, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
     """Repeat a clip up to the given number of frames, resized to this width and height."""
-    images = draw_clip("surprise").pictures
+    images = draw_clip("surprise").images
     images = images if size is None else [cv2.resize(image, size) for image in images]
     return (images[number % len(images)] for number in range(frames))
 
@@ -63,7 +63,7 @@ def main() -> None:
         folder = Path(place)
         films, folders = [folder / f"{i}.mp4" for i in range(clips)], [folder / f"{i}" for i in range(clips)]
         for i, (film, frames) in enumerate(zip(films, folders, strict=True)):
-            images = draw_clip(i % len(model.classes), seed=i).pictures
+            images = draw_clip(i % len(model.classes), seed=i).images
             write_film(film, images)
             write_frames(frames, images)
         write_film(folder / "4k.mp4", looped(30, size))

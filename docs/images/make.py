@@ -79,7 +79,7 @@ def in_both_schemes(name: str, draw: Callable[[Figure, dict[str, str]], None], s
 def predicted(emotion: str = "happiness", seed: int = 5) -> Any:
     """What the bundled model says of a drawn clip."""
     with tempfile.TemporaryDirectory() as folder:
-        write_frames(Path(folder) / "clip", draw_clip(emotion, seed).pictures)
+        write_frames(Path(folder) / "clip", draw_clip(emotion, seed).images)
         return load_model().predict(Path(folder) / "clip")
 
 

@@ -15,7 +15,7 @@ import pytest
 from skimage import data
 from tests.data.films import add_cover, pictures, repeat, write_sound, write_video
 
-from fdp_lightning.data.input_video.picture import Clock
+from fdp_lightning.data.input_video.decoded_frame import Clock
 from fdp_lightning.data.input_video.source import FrameFolder, VideoFile, as_input_video, input_videos
 from fdp_lightning.errors import UserError
 

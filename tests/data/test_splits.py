@@ -16,7 +16,13 @@ from fdp_lightning.data.loading.batches import EpochBatches
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.loading.statistics import Statistics
 from fdp_lightning.data.protocols.leak_guard import LeakError, check_clips, check_fold, check_statistics
-from fdp_lightning.data.protocols.splits import Fold, leave_one_subject_out, make_folds, rows_under_test, set_aside
+from fdp_lightning.data.protocols.splits import (
+    Fold,
+    leave_one_subject_out,
+    make_folds,
+    rows_under_test,
+    with_inner_subjects,
+)
 from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.engine.plan import steps_of_epoch
 from fdp_lightning.errors import UserError
@@ -109,14 +115,14 @@ def crowd() -> pd.DataFrame:
 def test_exactly_so_many_training_subjects_are_set_aside_whole(inner: int) -> None:
     clips = crowd()
     for fold in leave_one_subject_out(clips):
-        split = set_aside(fold, clips, inner, seed=5)
+        split = with_inner_subjects(fold, clips, inner, seed=5)
         assert split.test_rows == fold.test_rows
         assert sorted(split.train_rows + split.inner_rows) == list(fold.train_rows)
         of = [set(clips["subject"].iloc[list(rows)]) for rows in (split.train_rows, split.inner_rows)]
         assert len(of[1]) == inner and not of[0] & of[1]
-        assert set_aside(fold, clips, inner, seed=5) == split
-        assert set_aside(fold, clips, 0, seed=0) is fold
-    assert len({set_aside(fold, clips, 4, seed).inner_rows for seed in range(10)}) > 5
+        assert with_inner_subjects(fold, clips, inner, seed=5) == split
+        assert with_inner_subjects(fold, clips, 0, seed=0) is fold
+    assert len({with_inner_subjects(fold, clips, 4, seed).inner_rows for seed in range(10)}) > 5
 
 
 def test_classes_among_those_set_aside_are_shared_as_in_training_better_than_by_chance() -> None:
@@ -128,7 +134,7 @@ def test_classes_among_those_set_aside_are_shared_as_in_training_better_than_by_
         shares = clips["target"].iloc[list(rows)].value_counts(normalize=True)
         return float(shares.reindex(everyone.index).fillna(0).sub(everyone).abs().sum())
 
-    chosen = [distance(set_aside(fold, clips, 3, seed).inner_rows) for seed in range(20)]
+    chosen = [distance(with_inner_subjects(fold, clips, 3, seed).inner_rows) for seed in range(20)]
     random = np.random.default_rng(0)
     names = clips["subject"].iloc[list(fold.train_rows)].unique()
     drawn = [
@@ -175,7 +181,7 @@ def test_k_folds_spread_each_unit_and_not_each_combination() -> None:
 
 @pytest.fixture
 def fold(labelled: pd.DataFrame) -> Fold:
-    return set_aside(leave_one_subject_out(labelled)[0], labelled, 1, seed=0)
+    return with_inner_subjects(leave_one_subject_out(labelled)[0], labelled, 1, seed=0)
 
 
 @pytest.mark.parametrize(("one", "other"), [("train", "test"), ("train", "inner"), ("inner", "test")])

@@ -403,14 +403,14 @@ def luma(picture: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("suffix", [*CODINGS])
 def test_a_film_and_its_frames_show_the_clip(tmp_path: Path, suffix: str) -> None:
     clip = draw_film(tmp_path / f"clip{suffix}", "happiness", seed=1, fps=50, settings=FILM)
-    write_frames(tmp_path / "frames", clip.pictures)
+    write_frames(tmp_path / "frames", clip.images)
     film, folder = VideoFile(tmp_path / f"clip{suffix}"), FrameFolder(tmp_path / "frames", 50)
     for video in (film, folder):
         frames = list(video.frames())
         assert video.warnings == []
-        times = [n / 50 for n in range(len(clip.pictures))]
+        times = [n / 50 for n in range(len(clip.images))]
         assert [frame.seconds for frame in frames] == pytest.approx(times, abs=6e-4)
-        drawn = [luma(picture[..., ::-1]) for picture in clip.pictures]
+        drawn = [luma(picture[..., ::-1]) for picture in clip.images]
         seen = [luma(frame.read()) for frame in frames]
         assert np.abs(np.subtract(seen, drawn)).mean() < 1.5
         assert abs(np.subtract(seen, drawn).mean()) < 0.5
@@ -420,10 +420,10 @@ def test_a_film_and_its_frames_show_the_clip(tmp_path: Path, suffix: str) -> Non
 def test_a_film_is_drawn_again_bit_for_bit_and_by_seed_and_emotion() -> None:
     clip, again, by_index = draw_clip("happiness", 4, FILM), draw_clip("happiness", 4, FILM), draw_clip(0, 4, FILM)
     assert clip.emotion == by_index.emotion == "happiness"
-    assert np.array_equal(clip.pictures, again.pictures)
-    assert np.array_equal(clip.pictures, by_index.pictures)
+    assert np.array_equal(clip.images, again.images)
+    assert np.array_equal(clip.images, by_index.images)
     for other in (draw_clip("happiness", 5, FILM), draw_clip("disgust", 4, FILM)):
-        assert not np.array_equal(other.pictures[0], clip.pictures[0])
+        assert not np.array_equal(other.images[0], clip.images[0])
     # Datasets number subjects from 0, and none reaches the number of a film's subject.
     assert max(layout.max_subjects for layout in LAYOUTS.values()) < FILM_STREAM
     for unknown in ("joy", 5):

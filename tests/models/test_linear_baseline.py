@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from fdp_lightning.models.linear_baseline import COMPONENTS, PICTURES, C, linear_probabilities
+from fdp_lightning.models.linear_baseline import BASELINE_IMAGES, COMPONENTS, C, linear_probabilities
 from fdp_lightning.models.recognizer import Clips
 from tests.models.padding import double_sum
 
@@ -30,15 +30,15 @@ def moved_blobs(n: int, seed: int) -> Clips:
 
 
 def predicted(name: str, train: Clips, others: Clips) -> np.ndarray:
-    picture = PICTURES[name]
+    picture = BASELINE_IMAGES[name]
     return linear_probabilities(picture(train).numpy(), train.target.numpy(), picture(others).numpy(), 3)
 
 
 def test_pictures_are_the_ones_that_are_named() -> None:
     clips = moved_blobs(4, seed=0)
     by_hand = sum(float(weight) * clips.frames[:, t] for t, weight in enumerate(double_sum(T)))
-    torch.testing.assert_close(PICTURES["linear_arp"](clips), by_hand, atol=1e-4, rtol=0)
-    assert torch.equal(PICTURES["linear_apex"](clips), clips.frames[:, 4] - clips.frames[:, 0])
+    torch.testing.assert_close(BASELINE_IMAGES["linear_arp"](clips), by_hand, atol=1e-4, rtol=0)
+    assert torch.equal(BASELINE_IMAGES["linear_apex"](clips), clips.frames[:, 4] - clips.frames[:, 0])
 
 
 @pytest.mark.parametrize("n", [40, 150])
@@ -54,7 +54,7 @@ def test_it_is_scikit_learns_pipeline(n: int) -> None:
     np.testing.assert_allclose(found, plain.predict_proba(others.reshape(9, -1)), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", BASELINE_IMAGES)
 def test_what_is_fitted_does_not_depend_on_the_other_clips(name: str) -> None:
     train, others = moved_blobs(60, seed=1), moved_blobs(6, seed=2)
     changed = Clips(others.frames.clone(), others.target.flip(0), others.frame_number, others.apex)

@@ -362,7 +362,7 @@ def test_a_port_that_cannot_be_had_is_the_users_to_mend() -> None:
 def test_the_command_shows_what_the_model_says_and_keeps_nothing(tmp_path: Path, browser: Any) -> None:
     clip, long = tmp_path / "clip.mp4", tmp_path / "long.mp4"
     draw_film(clip, "surprise", seed=2)
-    write_film(long, draw_clip("happiness").pictures * 6, 60)
+    write_film(long, draw_clip("happiness").images * 6, 60)
     expected = load_model().predict(clip)
     with running(tmp_path / "place", "fdp_lightning", "task=demo", "demo.port=0") as server:
         with opened(browser, server, width=390) as page:

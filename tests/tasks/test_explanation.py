@@ -27,7 +27,7 @@ MOVING = 0.5
 @pytest.fixture(scope="module")
 def prediction(tmp_path_factory: pytest.TempPathFactory) -> Prediction:
     folder = tmp_path_factory.mktemp("explained") / "clip"
-    write_frames(folder, draw_clip("surprise", 3).pictures)
+    write_frames(folder, draw_clip("surprise", 3).images)
     return load_model().predict(folder)
 
 
@@ -74,7 +74,7 @@ def test_it_explains_the_most_probable_class_unless_told(prediction: Prediction)
 @pytest.mark.parametrize("explained", [True, False])
 def test_predict_writes_map_and_shares(explained: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write_frames(tmp_path / "clip", draw_clip("surprise", 3).pictures)
+    write_frames(tmp_path / "clip", draw_clip("surprise", 3).images)
     predict(configuration("predict.input=clip", "predict.output=out", f"predict.explain={str(explained).lower()}"))
     (clip,) = json.loads((tmp_path / "out" / "predict.json").read_text())["clips"]
     shares = {name: extra["values"] for name, extra in clip["extras"].items() if name.startswith("share_")}
@@ -90,7 +90,7 @@ def test_maps_peak_where_subjects_move_that_no_model_has_seen(tmp_path: Path) ->
     model, hits, areas = load_model(), [], []
     for seed, emotion in product(range(100, 108), EMOTIONS):
         clip, folder = draw_clip(emotion, seed), tmp_path / f"{seed}-{emotion}"
-        write_frames(folder, clip.pictures)
+        write_frames(folder, clip.images)
         prediction = model.predict(folder)
         heat = explain(model, prediction).heat
         moved = cv2.warpAffine(clip.moved, prediction.transform, heat.shape[::-1])

@@ -24,7 +24,7 @@ from fdp_lightning.inference.packaging import sources
 from fdp_lightning.inference.packaging.card import model_card
 from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
 from fdp_lightning.inference.packaging.scores import check_scores, loso_scores, scores_of
-from fdp_lightning.inference.packaging.sources import beside
+from fdp_lightning.inference.packaging.sources import folder_of_source
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.fdp.network import FDP
@@ -122,10 +122,10 @@ def test_an_export_goes_beside_its_checkpoint(tmp_path: Path, monkeypatch: pytes
         ("a.ckpt", "."), (str(tmp_path / "mine"), str(tmp_path / "mine")),
         (str(tmp_path / "mine" / "model.json"), str(tmp_path / "mine")),
     ):  # fmt: skip
-        assert beside(checkpoint) == Path(place)
+        assert folder_of_source(checkpoint) == Path(place)
     (tmp_path / "folds/02/checkpoints").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "folds/02/checkpoints")
-    assert beside("last.ckpt").resolve() == tmp_path / "folds/02"  # otherwise its fold would count as altered
+    assert folder_of_source("last.ckpt").resolve() == tmp_path / "folds/02"  # otherwise its fold would count as altered
 
 
 @pytest.mark.parametrize("given", [".", "checkpoints/last.ckpt", "../01", "checkpoints/../checkpoints/last.ckpt"])

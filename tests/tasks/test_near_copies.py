@@ -105,7 +105,7 @@ def test_two_people_in_front_of_one_wall_raise_no_alarm(tmp_path: Path) -> None:
     wall = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 12), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
     clips, pictures = [], []
     for seed in (1, 2):
-        person = cv2.resize(draw_clip(0, seed=seed).pictures[0], None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
+        person = cv2.resize(draw_clip(0, seed=seed).images[0], None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
         picture = wall.copy()
         picture[300 : 300 + person.shape[0], 400 : 400 + person.shape[1]] = person
         cv2.imwrite(str(tmp_path / f"{seed}.png"), picture)

@@ -128,7 +128,7 @@ def test_a_prediction_does_not_depend_on_the_number_of_threads(model: Model, tmp
 def test_a_folder_of_clips_of_which_one_is_bad(tmp_path: Path, run_cli: Run) -> None:
     clips = tmp_path / "clips"
     draw_film(clips / "a.webm", "happiness")
-    write_frames(clips / "b", draw_clip("surprise").pictures)
+    write_frames(clips / "b", draw_clip("surprise").images)
     (clips / "c.mp4").write_text("no video")
     done = run_cli("task=predict", f"predict.input={clips}", "predict.output=out", code=2)
     assert "1 of 3 clips could not be predicted" in done.stderr and "c.mp4" in done.stderr
@@ -154,7 +154,7 @@ def test_the_documented_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_it_knows_emotions_of_a_subject_it_has_never_seen(model: Model, tmp_path: Path) -> None:
     right = []
     for emotion in model.classes:
-        write_frames(tmp_path / emotion, draw_clip(emotion, seed=0).pictures)
+        write_frames(tmp_path / emotion, draw_clip(emotion, seed=0).images)
         right.append(model.predict(tmp_path / emotion).label == emotion)
     assert np.mean(right) > 0.5  # chance is 0.2
 
@@ -162,7 +162,7 @@ def test_it_knows_emotions_of_a_subject_it_has_never_seen(model: Model, tmp_path
 @pytest.fixture(scope="module")
 def pictures() -> list[np.ndarray]:
     """RGB images."""
-    return [picture[..., ::-1] for picture in draw_clip("surprise").pictures]
+    return [picture[..., ::-1] for picture in draw_clip("surprise").images]
 
 
 def test_the_largest_face_counts_and_a_late_one_is_found(model: Model, pictures: list[np.ndarray]) -> None:

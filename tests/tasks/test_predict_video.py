@@ -26,7 +26,7 @@ from tests.tasks.conftest import problems
 @pytest.fixture(scope="module")
 def drawn() -> list[np.ndarray]:
     """BGR images."""
-    return draw_clip("surprise").pictures
+    return draw_clip("surprise").images
 
 
 def folder_of(folder: Path, pictures: list[np.ndarray]) -> Path:
@@ -103,7 +103,7 @@ def test_what_cannot_be_predicted_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.mp4").write_text("This is no video.\n" * 100)
     write_film(tmp_path / "grey.mp4", [np.full((120, 160, 3), 90 + n, np.uint8) for n in range(12)])
-    write_film(tmp_path / "one.mp4", draw_clip("surprise").pictures[:1])
+    write_film(tmp_path / "one.mp4", draw_clip("surprise").images[:1])
     before = sorted(tmp_path.rglob("*"))
     for option, words in MISTAKES.items():
         with pytest.raises(UserError) as caught:
@@ -128,7 +128,7 @@ for path in sys.argv[1:]:
 
 @pytest.mark.slow  # a hundred windows in a separate process
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
-    pictures = [cv2.resize(picture, (160, 120)) for picture in draw_clip("surprise").pictures]
+    pictures = [cv2.resize(picture, (160, 120)) for picture in draw_clip("surprise").images]
     write_film(tmp_path / "short.mp4", (pictures[n % len(pictures)] for n in range(1000)), 60)  # one batch of windows
     write_film(tmp_path / "long.mp4", (pictures[n % len(pictures)] for n in range(3000)), 60)
     look = [sys.executable, "-c", LOOK, tmp_path / "short.mp4", tmp_path / "long.mp4"]

@@ -121,7 +121,7 @@ def test_one_from_outside_this_package(finished_workplace: Path, tmp_path: Path,
     assert "Where the face is stretched." in drawn["map_of_strain"]
     metrics, config = json.loads((run / "metrics.json").read_text()), recorded_config(run)
     config.logger = configuration("logger=wandb").logger
-    log_pooled(config, run, metrics, anew=True)
+    log_pooled(config, run, metrics, again=True)
     (logged,) = offline_runs(run)
     assert logged.summary["extras/strength/mean"] == metrics["extras"]["strength"]["mean"] > 0
     assert logged.summary["map_of_strain/count"] == 10

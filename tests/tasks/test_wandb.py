@@ -153,7 +153,7 @@ def test_without_leave_no_face_goes_up_though_the_local_page_shows_faces(copied:
 @pytest.mark.slow  # as above
 def test_pooled_scores_are_logged_once_and_again_when_asked(copied: Path) -> None:
     before = len(offline_runs(copied))
-    log_pooled(configuration("logger=[csv,wandb,tensorboard]"), copied, {}, anew=False)
+    log_pooled(configuration("logger=[csv,wandb,tensorboard]"), copied, {}, again=False)
     assert len(offline_runs(copied)) == before
     # A run that was logged to W&B is not sent there when another command pools it.
     assert list(config_of(copied, configuration()).logger) == ["csv"]

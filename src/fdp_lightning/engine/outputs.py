@@ -18,7 +18,7 @@ from fdp_lightning.evaluation.predictions import FLAG, PROBABILITY, above_thresh
 from fdp_lightning.extras import as_text
 from fdp_lightning.files import write_atomic
 from fdp_lightning.labels import KEY, LabelKind
-from fdp_lightning.models.linear_baseline import PICTURES, linear_probabilities
+from fdp_lightning.models.linear_baseline import BASELINE_IMAGES, linear_probabilities
 
 if TYPE_CHECKING:
     from fdp_lightning.data.loading.datamodule import FoldDataModule
@@ -36,7 +36,7 @@ class FittedOnce:
 
     oracle: np.ndarray
     inner: np.ndarray | None = None
-    aside: Mapping[str, np.ndarray] = field(default_factory=dict)
+    inner_probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
     curves: Sequence[Mapping[str, float]] = ()
 
 
@@ -63,9 +63,9 @@ def write_outputs(
     selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
     tables = [_table(plan, data.test_clips, classes, name, p) for name, p in selections.items() if p is not None]
     write_predictions(folder / "predictions.csv", pd.concat(tables, ignore_index=True), classes)
-    if recorder.aside:
+    if recorder.inner_probabilities:
         clips = plan.clips.iloc[list(plan.fold.inner_rows)].reset_index(drop=True)
-        tables = [_table(plan, clips, classes, name, p) for name, p in recorder.aside.items()]
+        tables = [_table(plan, clips, classes, name, p) for name, p in recorder.inner_probabilities.items()]
         write_predictions(folder / INNER, pd.concat(tables, ignore_index=True), classes)
     if recorder.curves:
         write_curves(folder, recorder)
@@ -99,11 +99,11 @@ def _baseline_predictions(plan: "FoldPlan", data: "FoldDataModule", classes: lis
     assert data.test_set is not None
     training, held_out = (clips_of(part.all_frames()) for part in (data.train_set, data.test_set))
     tables = []
-    for name, picture in PICTURES.items():
+    for name, image_of in BASELINE_IMAGES.items():
         if name == "linear_apex" and np.isnan(apex_numbers(plan.clips)).all():
             continue
         probabilities = linear_probabilities(
-            picture(training).numpy(), training.target.numpy(), picture(held_out).numpy(), len(classes)
+            image_of(training).numpy(), training.target.numpy(), image_of(held_out).numpy(), len(classes)
         )
         tables.append(_table(plan, data.test_clips, classes, name, probabilities))
     return pd.concat(tables, ignore_index=True)

@@ -14,7 +14,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from fdp_lightning.data.protocols.leak_guard import check_fold
-from fdp_lightning.data.protocols.splits import Fold, everybody, set_aside
+from fdp_lightning.data.protocols.splits import Fold, everybody, with_inner_subjects
 from fdp_lightning.engine.dataset import ReadyData
 from fdp_lightning.evaluation.origin import span
 from fdp_lightning.runs.fingerprint import fingerprint
@@ -85,7 +85,7 @@ def plan_fold(config: DictConfig, data: ReadyData, split: Fold | None, run: Path
         fold = everybody(data.clips)
     else:
         seed = derived_seed(config.seed, split.name)
-        fold = set_aside(split, data.clips, config.selection.inner_subjects, seed)
+        fold = with_inner_subjects(split, data.clips, config.selection.inner_subjects, seed)
         check_fold(fold, data.clips)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     mark = fingerprint(config, data.content)

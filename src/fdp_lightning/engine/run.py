@@ -248,4 +248,4 @@ def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
     with FileLock(run / POOLING_LOCK, mode=0o666):
         metrics = pool_run(run, config)
         shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are finished: only their locks are left
-        log_pooled(config, run, metrics, anew=trained)
+        log_pooled(config, run, metrics, again=trained)

@@ -26,30 +26,30 @@ _NOTHING = 1e-10
 """Share of the largest variance below which a component is only floating-point error and is dropped."""
 
 
-def arp_picture(clips: Clips) -> Float[Tensor, "b c h w"]:
+def arp_image(clips: Clips) -> Float[Tensor, "b c h w"]:
     """Return the exact ARP dynamic image of each clip."""
     return dynamic_image(clips.frames, "exact", clips.mask)
 
 
-def apex_picture(clips: Clips) -> Float[Tensor, "b c h w"]:
+def apex_image(clips: Clips) -> Float[Tensor, "b c h w"]:
     """Return the frame nearest to the apex minus the first frame, for each clip."""
     rows = torch.arange(len(clips.frames))
     apex = apex_index(clips.frames, clips.frame_number, clips.apex, clips.mask)
     return clips.frames[rows, apex] - clips.frames[:, 0]
 
 
-PICTURES: dict[str, Callable[[Clips], Tensor]] = {"linear_arp": arp_picture, "linear_apex": apex_picture}
+BASELINE_IMAGES: dict[str, Callable[[Clips], Tensor]] = {"linear_arp": arp_image, "linear_apex": apex_image}
 
 
 def linear_probabilities(
-    pictures: np.ndarray, targets: np.ndarray, others: np.ndarray, n_classes: int
+    images: np.ndarray, targets: np.ndarray, others: np.ndarray, n_classes: int
 ) -> Float[np.ndarray, "m k"]:
     """Fit the classifier on training clips and apply it to others.
 
     The result is bit-identical on any number of cores, because sums are computed by one thread.
 
     Args:
-        pictures: images of the training clips, shape (n, …).
+        images: images of the training clips, shape (n, …).
         targets: class numbers of the training clips, (n,); multi-label (n, k): 1 for each unit that is shown.
         others: images of the clips to predict, shape (m, …).
         n_classes: number of classes, k.
@@ -60,14 +60,14 @@ def linear_probabilities(
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="blas"):
-        features, of_others = _standardised(pictures, others)
+        features, of_others = _standardised(images, others)
         if targets.ndim == 1:
             return _logistic(features, targets, of_others, n_classes)
         units = [_logistic(features, unit.astype(np.int64), of_others, 2)[:, 1] for unit in targets.T]
         return np.stack(units, axis=1)
 
 
-def _standardised(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _standardised(images: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the principal components of both, standardised by the mean and standard deviation of the first.
 
     They come from the eigenvectors U and eigenvalues λ of the n×n Gram matrix XXᵀ of the centred images X, because
@@ -76,8 +76,8 @@ def _standardised(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray,
     """
     from scipy.linalg import eigh
 
-    n = len(pictures)
-    rows = pictures.reshape(n, -1).astype(np.float64)
+    n = len(images)
+    rows = images.reshape(n, -1).astype(np.float64)
     mean = rows.mean(axis=0)
     rows -= mean
     gram = rows @ rows.T

@@ -17,8 +17,8 @@ from fdp_lightning.data.checks.clips import (
     annotation_remarks,
     decode_problems,
     folder_problems,
+    images_of,
     list_folders,
-    pictures,
     size_problems,
 )
 from fdp_lightning.data.checks.near_copies import copy_problems
@@ -145,7 +145,7 @@ def _check_folders(
 ) -> tuple[list[Problem], list[tuple[str, list[Path]]]]:
     """Return the problems of one dataset's folders and images, and the image files of each clip."""
     listings = list_folders(clips["folder"])
-    shown = pictures(clips, listings)
+    shown = images_of(clips, listings)
     found = [*folder_problems(member, clips, listings), *size_problems(shown, cpu_count())]
     if deep:
         # Decoding repeats these checks of the listing and the headers, and reports more.

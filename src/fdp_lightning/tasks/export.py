@@ -16,11 +16,12 @@ def export(config: DictConfig) -> None:
         )
     from fdp_lightning.inference.model import Model
     from fdp_lightning.inference.packaging.model_file import write_model
-    from fdp_lightning.inference.packaging.sources import beside, read_source
+    from fdp_lightning.inference.packaging.sources import folder_of_source, read_source
 
     facts, state = read_source(options.checkpoint, options.licence)
     model = Model(facts, state, str(options.checkpoint))  # raises if it cannot be built
-    place = Path(options.output or beside(options.checkpoint) / ("model.onnx" if options.to == "onnx" else "model"))
+    name = "model.onnx" if options.to == "onnx" else "model"
+    place = Path(options.output or folder_of_source(options.checkpoint) / name)
     if options.to == "onnx":
         from fdp_lightning.inference.packaging.onnx_file import write_onnx
 

@@ -23,7 +23,7 @@ def report(config: DictConfig) -> None:
     require_plain_run(run)
     of_run = config_of(run, config)
     check_loggers(of_run, tags_of_run(run))
-    log_pooled(of_run, run, pool_run(run, of_run), anew=True)
+    log_pooled(of_run, run, pool_run(run, of_run), again=True)
 
 
 def config_of(run: Path, config: DictConfig) -> DictConfig:

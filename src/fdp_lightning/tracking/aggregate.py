@@ -29,10 +29,10 @@ from fdp_lightning.runs.pooling import POOLED, shows_faces, write_page
 from fdp_lightning.tracking.loggers import LogOf, build_loggers, close_loggers, is_wandb, kept_id
 
 
-def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: bool) -> None:
+def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], again: bool) -> None:
     """Log pooled results to the configured loggers that compare runs; metrics.json serves as the CSV logger's.
 
-    `metrics` is the content of metrics.json; results that have already been logged are logged again only if `anew`.
+    `metrics` is the content of metrics.json; results that have already been logged are logged again only if `again`.
     """
     for name, node in config.logger.items():
         if not (is_wandb(node) or str(node._target_).endswith("TensorBoardLogger")):
@@ -40,7 +40,7 @@ def log_pooled(config: DictConfig, run: Path, metrics: dict[str, Any], anew: boo
         kept = run / "log" / f"{name}.json"
         checksum = sha256(run / POOLED[0])
         with contextlib.suppress(UserError):  # a damaged file is written again
-            if not anew and read_json(kept).get("predictions") == checksum:
+            if not again and read_json(kept).get("predictions") == checksum:
                 continue
         of_one = config.copy()
         of_one.logger = {name: node}

@@ -47,8 +47,8 @@ class Recorder(L.Callback):
         inner: probabilities, (n, k), of the held-out clips at the epoch with the highest accuracy on the inner
             validation clips (if tied, the one with the lowest emotion loss on them, then the first); None without such
             clips.
-        aside: probabilities of the inner validation clips by selection: at the newest epoch (`last`) and at the one
-            that `inner` chooses; empty without such clips.
+        inner_probabilities: probabilities of the inner validation clips by selection: at the newest epoch (`last`) and
+            at the one that `inner` chooses; empty without such clips.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Recorder(L.Callback):
         self.curves: list[dict[str, float]] = []
         self.oracle: np.ndarray | None = None
         self.inner: np.ndarray | None = None
-        self.aside: dict[str, np.ndarray] = {}
+        self.inner_probabilities: dict[str, np.ndarray] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the epochs before an interruption again.
@@ -140,23 +140,24 @@ class Recorder(L.Callback):
             return row
         self.offer_to_oracle(probabilities["test"], row["test/accuracy"])
         if "inner" in probabilities:
-            self.aside["last"] = probabilities["inner"]
+            self.inner_probabilities["last"] = probabilities["inner"]
             if self._is_better("inner", [row["inner/accuracy"], -row["inner/emotion_loss"]]):
-                self.inner, self.aside["inner"] = probabilities["test"], probabilities["inner"]
+                self.inner, self.inner_probabilities["inner"] = probabilities["test"], probabilities["inner"]
         return row
 
     def state_dict(self) -> dict[str, Any]:
         kept = {name: torch.from_numpy(p) for name in ("oracle", "inner") if (p := getattr(self, name)) is not None}
-        aside = {selection: torch.from_numpy(p) for selection, p in self.aside.items()}
+        of_inner = {selection: torch.from_numpy(p) for selection, p in self.inner_probabilities.items()}
         steps = {"curves": self.curves, "steps": self._steps, "all_evaluated": self._all_evaluated}
-        return {**steps, "best": self._best, "probabilities": kept, "aside": aside}
+        return {**steps, "best": self._best, "probabilities": kept, "inner_probabilities": of_inner}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.curves, self._best = list(state_dict["curves"]), dict(state_dict["best"])
         self._steps, self._all_evaluated = list(state_dict["steps"]), bool(state_dict["all_evaluated"])
         for name, probabilities in state_dict["probabilities"].items():
             setattr(self, name, probabilities.cpu().numpy())
-        self.aside = {selection: p.cpu().numpy() for selection, p in state_dict["aside"].items()}
+        of_inner = state_dict["inner_probabilities"]
+        self.inner_probabilities = {selection: p.cpu().numpy() for selection, p in of_inner.items()}
 
     def offer_to_oracle(self, probabilities: np.ndarray, accuracy: float) -> None:
         """Keep these probabilities of the held-out clips, (n, k), if they are the best so far.

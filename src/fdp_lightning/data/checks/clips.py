@@ -110,7 +110,7 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
     yield from _copies(clips, listings)
 
 
-def pictures(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip]:
+def images_of(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> list[_Clip]:
     """Return each clip that has images, with the paths of those in its interval."""
     found = []
     for usable, (_, row) in zip(has_interval(clips), clips.iterrows(), strict=True):

@@ -19,7 +19,7 @@ from fdp_lightning.data.faces.frames import UnreadableImageError, decoded, read_
 from fdp_lightning.data.loading.sampling import uniform
 
 SIDE = 64  # side of the thumbnails, pixels
-PICTURES = 4  # images compared per clip, spread over the whole clip, so that one still matches in a shortened copy
+IMAGES = 4  # images compared per clip, spread over the whole clip, so that one still matches in a shortened copy
 _SMALL = 16
 LEAST_SIDE = 32  # side in pixels below which images show too little detail to be compared
 _SIMILAR = 0.93
@@ -39,14 +39,14 @@ class Pair(NamedTuple):
 
     one: int
     other: int
-    picture: int
-    other_picture: int
+    image: int
+    other_image: int
     mirrored: bool
 
 
 def places(length: int) -> np.ndarray:
     """Return the positions of the compared frames in a clip of `length` frames, ascending."""
-    return np.unique(uniform(length, PICTURES))
+    return np.unique(uniform(length, IMAGES))
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
@@ -78,7 +78,7 @@ def near_copies(owners: Sequence[str], clips: Sequence[Sequence[np.ndarray]], le
                 if found > similar.get(pair[:2], (0.0,))[0]:
                     similar[pair[:2]] = found, pair
     candidates = [pair for _, pair in sorted(similar.values(), reverse=True)[:_MOST_CANDIDATES]]
-    thumbnails = [(clips[pair.one][pair.picture], clips[pair.other][pair.other_picture]) for pair in candidates]
+    thumbnails = [(clips[pair.one][pair.image], clips[pair.other][pair.other_image]) for pair in candidates]
     return sorted(pair for pair, two in zip(candidates, thumbnails, strict=True) if is_copy(*two, pair.mirrored, least))
 
 
@@ -115,8 +115,9 @@ _MOST_FACES = 200  # largest number of pairs whose faces are detected and compar
 def copy_problems(
     clips: Sequence[tuple[str, list[Path]]], workers: int, progress: Callable[[int, int], None]
 ) -> list[Problem]:
-    """Return each clip of `checks.clips.pictures` that is a near copy of another subject's clip. The faces are compared
-    too, because similar whole images may show two people in front of the same wall.
+    """Return each clip of `checks.clips.images_of` that is a near copy of another subject's clip.
+
+    The faces are compared too, because similar whole images may show two people in front of the same wall.
     """
     chosen = [[paths[place] for place in places(len(paths))] for _, paths in clips]
     readable = list(decoded(_thumbnails, chosen, workers, progress))
@@ -130,7 +131,7 @@ def copy_problems(
     found = []
     for other, pairs in sorted(copies.items()):
         first = pairs[0]
-        shows = f"{paths[other][first.other_picture]} shows the same as {paths[first.one][first.picture]}"
+        shows = f"{paths[other][first.other_image]} shows the same as {paths[first.one][first.image]}"
         named = f"clips of another subject are near copies of this one: {some(clips[pair.one][0] for pair in pairs)}"
         found.append(Problem(clips[other][0], "near_copy", f"{shows}: {named}"))
     return found
@@ -150,7 +151,7 @@ def _thumbnails(paths: list[Path]) -> list[tuple[Path, np.ndarray]]:
 def _shows_one_face(pair: Pair, paths: Sequence[Sequence[Path]]) -> bool:
     """Return True if a pair shows the same face; images without a face count as the same."""
     aligned: list[np.ndarray] = []
-    for path in (paths[pair.one][pair.picture], paths[pair.other][pair.other_picture]):
+    for path in (paths[pair.one][pair.image], paths[pair.other][pair.other_image]):
         image = read_image(path)
         if (face := find_face(image)) is None:
             return True

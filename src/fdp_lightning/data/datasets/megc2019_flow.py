@@ -19,7 +19,7 @@ from fdp_lightning.data.inputs.flow import DIRECTIONS, PHASES
 from fdp_lightning.errors import UserError
 
 CLASSES = ("negative", "positive", "surprise")
-PICTURES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}  # images of a clip, by extraction
+IMAGES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}  # images of a clip, by extraction
 SIDE = 28
 _MAPS = ("datasets/STSNet_whole_norm_u_v_os", "STSNet_whole_norm_u_v_os")
 _LABELS = ("datasets/three_norm_u_v_os", "three_norm_u_v_os")
@@ -109,9 +109,9 @@ class MEGC2019FlowMaps(FaceDataset):
                 f"{extraction}: clips {clips}, labels {labels}, SHA-256 {digest}; expected {_COUNTS}, SHA-256 "
                 f"{self._expected[extraction]}.\n  Take fresh clones."
             )
-        folders = [str(self._picture(key)) for key in _keys(table)]
+        folders = [str(self._image_path(key)) for key in _keys(table)]
         rows = table.drop(columns="fps")
-        return self._maps, rows.assign(offset=len(PICTURES[extraction]) - 1, folder=folders)
+        return self._maps, rows.assign(offset=len(IMAGES[extraction]) - 1, folder=folders)
 
     @cached_property
     def extraction(self) -> str:
@@ -126,8 +126,8 @@ class MEGC2019FlowMaps(FaceDataset):
         digest = hashlib.sha256()
         for key, emotion in zip(_keys(self._table), self._table["emotion"], strict=True):
             digest.update(f"{key} {CLASSES.index(emotion)}\n".encode())
-            for suffix in _SUFFIXES[: len(PICTURES[self.extraction])]:
-                digest.update(_read(self._picture(key + suffix)).tobytes())
+            for suffix in _SUFFIXES[: len(IMAGES[self.extraction])]:
+                digest.update(_read(self._image_path(key + suffix)).tobytes())
         return digest.hexdigest()
 
     @cached_property
@@ -162,7 +162,7 @@ class MEGC2019FlowMaps(FaceDataset):
         # Some unpackers strip the space.
         return next((path for blank in (" ", "") if (path := self._maps / f"{name}{blank}.png").is_file()), None)
 
-    def _picture(self, name: str) -> Path:
+    def _image_path(self, name: str) -> Path:
         if (path := self._find(name)) is None:
             raise UserError(f"the image {self._maps / name} .png is missing.\n{_HOW_TO_GET}")
         return path

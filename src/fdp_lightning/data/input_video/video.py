@@ -16,7 +16,7 @@ from av.stream import Disposition
 from fdp_lightning.console.option_values import require_allowed
 from fdp_lightning.data.checks.problems import some
 from fdp_lightning.data.faces.frames import MOST_PIXELS, unreadable
-from fdp_lightning.data.input_video.picture import HDR, UNUSUAL, Clock, Orientation, Upright, orientation
+from fdp_lightning.data.input_video.decoded_frame import HDR, UNUSUAL, Clock, Orientation, Upright, orientation
 from fdp_lightning.errors import UserError
 
 

@@ -25,8 +25,8 @@ CHANNELS = ("u", "v", "strain", "magnitude")
 SCALES = ("clip_minmax", "train_std", "none")
 PHASES = ("onset_apex", "apex_offset")
 DIRECTIONS = tuple(f"{phase}_direction" for phase in PHASES)  # published maps in 16 levels; not computed here
-PICTURED = ("u", "v", "strain")  # channels of a flow image, in RGB order
-PICTURES = (*PHASES, *DIRECTIONS)  # phases of `maps`, in the order of a clip's images
+IMAGE_CHANNELS = ("u", "v", "strain")  # channels of a flow image, in RGB order
+IMAGE_PHASES = (*PHASES, *DIRECTIONS)  # phases of `maps`, in the order of a clip's images
 _SIGNED = {"u", "v"}
 _LEAST_SIDE = 16  # smallest side of frames: DIS rejects smaller ones, and other methods' pyramids cannot shrink them
 
@@ -38,10 +38,10 @@ class InputSettings:
     Attributes:
         kind: 'frames', 'flow', 'apex_flow' or 'maps', see `stage`.
         method: optical flow method: 'dis' [1], 'farneback' [2] or 'tvl1' [3].
-        channels: names from `CHANNELS`, for `maps` from `PICTURED`, in the network's order.
+        channels: names from `CHANNELS`, for `maps` from `IMAGE_CHANNELS`, in the network's order.
         size: side of the maps, pixels.
         scale: scaling of the maps, see `FlowScale`.
-        phases: phases of `apex_flow`, from `PHASES`, or of `maps`, from `PICTURES`.
+        phases: phases of `apex_flow`, from `PHASES`, or of `maps`, from `IMAGE_PHASES`.
         gain: factor on the scaled values; 255 for networks designed for values of 0..255.
         flip: share of the training clips mirrored in an epoch, with u negated. The augmentation of frames
             (`data.augmentation`) does not apply to maps.
@@ -64,9 +64,9 @@ class InputSettings:
         directions = set(self.phases) & set(DIRECTIONS)
         if self.kind in ("flow", "apex_flow") and directions:
             raise ValueError(f"input.phases is {self.phases}; only {', '.join(PHASES)} can be computed")
-        if self.kind == "maps" and not set(self.channels) <= set(PICTURED):
+        if self.kind == "maps" and not set(self.channels) <= set(IMAGE_CHANNELS):
             raise ValueError(
-                f"input.channels is {self.channels}; expected among {', '.join(PICTURED)}, which images have"
+                f"input.channels is {self.channels}; expected among {', '.join(IMAGE_CHANNELS)}, which images have"
             )
         if self.kind == "maps" and self.flip and directions:
             raise ValueError(f"input.flip is {self.flip}; expected 0, because maps of directions cannot be mirrored")

@@ -27,8 +27,8 @@ import numpy as np
 from fdp_lightning.data.annotations.clips import apex_position
 from fdp_lightning.data.faces.frames import blended
 from fdp_lightning.data.inputs.flow import (
-    PICTURED,
-    PICTURES,
+    IMAGE_CHANNELS,
+    IMAGE_PHASES,
     FlowScale,
     InputSettings,
     apex_flow,
@@ -43,7 +43,7 @@ from fdp_lightning.files import write_atomic
 from fdp_lightning.processes import in_pool
 
 FOLDER = "inputs"  # folder of the maps, next to the stores
-_PICTURED_STILL = 0.5  # value of u and v in flow images, 0..1, that means no motion
+_IMAGE_STILL = 0.5  # value of u and v in flow images, 0..1, that means no motion
 
 
 def input_maps(
@@ -69,7 +69,7 @@ def input_maps(
             "epoch; expected a rule with fixed frames"
         )
     if settings.kind == "maps":
-        return _pictured(store, rows, settings)
+        return _read_images(store, rows, settings)
     maker = _Maker(store.folder, sampling, settings, implementation(settings.method))
     tasks = [(int(row), apex_position(store.frame_numbers(row), apex)) for row, apex in zip(rows, apexes, strict=True)]
     missing = [task for task in tasks if not maker.path(*task).is_file()]
@@ -83,7 +83,7 @@ def input_maps(
     return np.stack([maker.maps(*task) for task in tasks])
 
 
-def _pictured(store: ClipStore, rows: np.ndarray, settings: InputSettings) -> np.ndarray:
+def _read_images(store: ClipStore, rows: np.ndarray, settings: InputSettings) -> np.ndarray:
     """Return the maps stored as images of clips, values in 0..1."""
     method = read_manifest(store.folder)["settings"]["faces"]["method"]
     if store.frame_shape[2:] != (3,) or method != "none":
@@ -92,12 +92,12 @@ def _pictured(store: ClipStore, rows: np.ndarray, settings: InputSettings) -> np
             f"{'×'.join(map(str, store.frame_shape))} (data.faces.method={method}); expected data=megc2019_flow, or "
             "input=apex_flow for faces"
         )
-    places = [PICTURES.index(phase) for phase in settings.phases]
+    places = [IMAGE_PHASES.index(phase) for phase in settings.phases]
     if max(places) >= (n := min(map(store.length, rows))):
         raise UserError(
-            f"input.phases={list(settings.phases)}, but the clips have {n} images each: {', '.join(PICTURES[:n])}"
+            f"input.phases={list(settings.phases)}, but the clips have {n} images each: {', '.join(IMAGE_PHASES[:n])}"
         )
-    order = [PICTURED.index(channel) for channel in settings.channels]
+    order = [IMAGE_CHANNELS.index(channel) for channel in settings.channels]
     images = [store.read(row, np.array(places))[..., order].transpose(0, 3, 1, 2) / np.float32(255) for row in rows]
     return np.stack([[resized(image, settings.size) for image in of_clip] for of_clip in images])
 
@@ -173,7 +173,7 @@ class ScaledMaps:
         values = self._values[places]
         if mirrored is not None and mirrored.any():
             pairs = zip(values, mirrored, strict=True)
-            still = _PICTURED_STILL if self._settings.kind == "maps" else 0.0
+            still = _IMAGE_STILL if self._settings.kind == "maps" else 0.0
             values = np.stack([self._scale.mirror(maps, still) if flipped else maps for maps, flipped in pairs])
         if self._settings.kind != "flow":
             values = values.reshape(len(values), -1, *values.shape[-2:])
@@ -182,5 +182,5 @@ class ScaledMaps:
     def _without_motion(self, maps: np.ndarray) -> np.ndarray:
         nothing = maps * 0
         if self._settings.kind == "maps":
-            nothing[:, [channel in ("u", "v") for channel in self._settings.channels]] = _PICTURED_STILL
+            nothing[:, [channel in ("u", "v") for channel in self._settings.channels]] = _IMAGE_STILL
         return nothing

@@ -120,7 +120,7 @@ def published_split(clips: pd.DataFrame) -> list[Fold]:
     return _partition(folds, owners(clips), parts.isin(tested))
 
 
-def set_aside(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold:
+def with_inner_subjects(fold: Fold, clips: pd.DataFrame, subjects: int, seed: int) -> Fold:
     """Return the fold with this number of training subjects moved to `inner_rows` as inner validation subjects (ours).
 
     Of 64 random choices, the one whose class shares are nearest to those of all training clips (total variation

@@ -48,7 +48,7 @@ class DrawnClip:
         emotion: class name.
         actions: units shown.
         apex: index of the frame with the largest displacement.
-        pictures: frames in order of time, uint8 BGR, each (h, w, 3).
+        images: frames in order of time, uint8 BGR, each (h, w, 3).
         moved: displacement of each pixel by the units at the apex, in pixels, (h, w) float32: the places that an
             explanation of the clip should point to; 0 for a static clip.
     """
@@ -56,7 +56,7 @@ class DrawnClip:
     emotion: str
     actions: tuple[Action, ...]
     apex: int
-    pictures: list[np.ndarray]
+    images: list[np.ndarray]
     moved: np.ndarray
 
 
@@ -80,10 +80,10 @@ def draw_clip(emotion: str | int, seed: int = 0, settings: SyntheticFaces | None
     plan_rng, frame_rng = (np.random.default_rng(child) for child in sequence.spawn(2))
     scene = settings.scene(identity, emotions[emotion], plan_rng)
     static = settings.control == "static"
-    pictures = list(render(scene, settings.noise, static, frame_rng))
-    pictures = [pictures[settings.place(frame, len(pictures))] for frame in range(len(pictures))]
-    apex = settings.place(scene.apex, len(pictures))
-    return DrawnClip(emotion, scene.plan.actions, apex, pictures, scene.moved() * (0 if static else 1))
+    images = list(render(scene, settings.noise, static, frame_rng))
+    images = [images[settings.place(frame, len(images))] for frame in range(len(images))]
+    apex = settings.place(scene.apex, len(images))
+    return DrawnClip(emotion, scene.plan.actions, apex, images, scene.moved() * (0 if static else 1))
 
 
 def draw_film(
@@ -91,12 +91,12 @@ def draw_film(
 ) -> DrawnClip:
     """Draw a clip and write it as a video, see `draw_clip` and `write_film`."""
     clip = draw_clip(emotion, seed, settings)
-    write_film(path, clip.pictures, fps)
+    write_film(path, clip.images, fps)
     return clip
 
 
-def write_film(path: Path, pictures: Iterable[np.ndarray], fps: float = FPS) -> None:
-    """Write a video without sound, atomically; `pictures` are consumed one by one.
+def write_film(path: Path, images: Iterable[np.ndarray], fps: float = FPS) -> None:
+    """Write a video without sound, atomically; `images` are consumed one by one.
 
     The suffix, one of `CODINGS`, selects the format. All images have the same shape, (h, w, 3), uint8 BGR, with even
     sides. Raises ValueError if the suffix is unknown, or an image has the wrong shape.
@@ -111,7 +111,7 @@ def write_film(path: Path, pictures: Iterable[np.ndarray], fps: float = FPS) -> 
     try:
         with av.open(str(temporary), "w", format=coding.container) as container:
             stream: Any = None
-            for image in pictures:
+            for image in images:
                 stream = stream or _stream(container, coding, image, fps)
                 container.mux(stream.encode(_frame(image, stream)))
             if stream is None:
@@ -152,8 +152,8 @@ def _frame(image: np.ndarray, stream: Any) -> Any:
     )
 
 
-def write_frames(folder: Path, pictures: Iterable[np.ndarray], first: int = 1) -> None:
+def write_frames(folder: Path, images: Iterable[np.ndarray], first: int = 1) -> None:
     """Write img1.jpg, img2.jpg … from images, uint8 BGR, (h, w, 3), encoded like the frames of the dataset."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(pictures, first):
+    for number, image in enumerate(images, first):
         (folder / f"img{number}.jpg").write_bytes(jpeg(image))

@@ -60,7 +60,7 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
         ) from error
 
 
-def beside(path: Path | str) -> Path:
+def folder_of_source(path: Path | str) -> Path:
     """Return the folder of a model, fold or file, into which files made from this source are written."""
     place = Path("." if path == SYNTHETIC else path)
     if path == SYNTHETIC or place.is_dir():

@@ -38,16 +38,16 @@ class AttendedBlock(nn.Module):
             nn.Conv2d(width, width, 1, bias=False),
             nn.BatchNorm2d(width),
         )
-        self.beside: nn.Module = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or before != width:
-            self.beside = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            self.shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
         self.attend = nn.Sequential(nn.Conv2d(2, 1, 1, bias=False), nn.BatchNorm2d(1), nn.Sigmoid())
 
     def forward(
         self, maps: Float[Tensor, "b c h w"], attention: Float[Tensor, "b 1 h w"] | None
     ) -> tuple[Float[Tensor, "b d h2 w2"], Float[Tensor, "b 1 h2 w2"]]:
         """Return the weighted maps and their attention, given the attention of the previous block."""
-        maps = F.relu(self.convolve(maps) + self.beside(maps))
+        maps = F.relu(self.convolve(maps) + self.shortcut(maps))
         own = self.attend(torch.cat([maps.mean(dim=1, keepdim=True), maps.amax(dim=1, keepdim=True)], dim=1))
         if attention is not None:
             own = own * F.max_pool2d(attention, 3, 2, padding=1)
