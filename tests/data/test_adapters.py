@@ -210,8 +210,8 @@ def test_an_empty_clip_of_smic_counts_with_a_remark_and_a_gap_is_seen_in_its_fra
     (problem,) = annotation_problems(clips)
     assert (problem.clip, problem.kind) == ("smic/18/s18_sur_03@0", "read_otherwise")
     assert missing_frames(clips) == [
-        "03/s03_sur_05: 1 of the frames 12345678..12345682 are missing (12345680)",
-        "18/s18_sur_03: 1 of the frames 0..0 are missing (0)",
+        "03/s03_sur_05: 1 of the frames 12345678..12345682 is missing (12345680)",
+        "18/s18_sur_03: 1 of the frames 0..0 is missing (0)",
     ]
 
 

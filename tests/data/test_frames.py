@@ -80,7 +80,7 @@ def test_missing_frames_are_reported_by_number(tmp_path: Path) -> None:
     assert [file.number for file in frames] == [1, 2, 4, 7]
     assert trouble == "3 of the frames 1..7 are missing (3, 5, 6)"
     _, trouble = frames_between(list_frames(touch(tmp_path, "img02.jpg")), 1, 4)
-    assert trouble.startswith("frame numbers 2 occur more than once") and "are missing (3)" in trouble
+    assert trouble.startswith("frame numbers 2 occur more than once") and "is missing (3)" in trouble
 
 
 @pytest.mark.parametrize("name", ["img[1].png", "微表情1.bmp", "ümlaut (1).tiff", "a%d1.jpg"])

@@ -277,6 +277,21 @@ def test_a_sheet_without_clips_or_a_hidden_one_is_passed_over(lines: list[list],
     assert {*CASMESquared(tmp_path).clips("all")["subject"]} == {"15", "24", "40"}
 
 
+@pytest.mark.parametrize(("subject", "state"), [("26", "visible"), ("26", "hidden"), ("01", "visible")])
+def test_second_sheet_with_other_clips_is_refused_unless_hidden(subject: str, state: str, tmp_path: Path) -> None:
+    casme2(tmp_path, ROW)
+    book = load_workbook(tmp_path / NAME)
+    other = book.copy_worksheet(book.worksheets[0])
+    other.title, other.sheet_state = "other", state
+    other.cell(2, 1).value = subject
+    book.save(tmp_path / NAME)
+    if (subject, state) == ("26", "visible"):
+        with pytest.raises(UserError, match="'other'"):
+            CASME2(tmp_path).clips()
+    else:
+        assert CASME2(tmp_path).clips()["subject"].tolist() == ["01"]
+
+
 @pytest.mark.parametrize("part", ["xl/worksheets/sheet9.xml", "xl/media/image1.png"])
 def test_a_workbook_whose_cells_unpack_to_more_than_memory_should_hold_is_refused(part: str, tmp_path: Path) -> None:
     layouts.save(tmp_path / NAME, [layouts.CASME2_HEADER, ROW])

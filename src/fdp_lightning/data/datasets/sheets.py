@@ -49,8 +49,8 @@ def tables_in(folder: Path, levels: str = "*") -> list[Path]:
 def read_tables(path: Path) -> dict[str, pd.DataFrame]:
     """Return the cells of every sheet as text ('' when blank), by sheet name; a .csv is one sheet.
 
-    Sheets are in the workbook's order, with hidden ones last. Raises UserError if the file is of another kind, damaged
-    or unreadable.
+    Sheets are in the workbook's order, with hidden ones last; `attrs["hidden"]` tells them apart. Raises UserError if the
+    file is of another kind, damaged or unreadable.
     """
     if path.suffix.lower() in CONVERTIBLE:
         raise UserError(
@@ -115,7 +115,10 @@ def _sheets_of(file: BinaryIO) -> dict[str, pd.DataFrame]:
         warnings.simplefilter("ignore")  # openpyxl's warnings on parts without cells
         book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
         sheets = sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible")
-        return {sheet.title: _cells(sheet) for sheet in sheets}
+        tables = {sheet.title: _cells(sheet) for sheet in sheets}
+        for sheet in sheets:
+            tables[sheet.title].attrs["hidden"] = sheet.sheet_state != "visible"
+        return tables
 
 
 def _cells(sheet: Any) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.datasets.folders import is_folder
@@ -104,19 +105,20 @@ def read_sheet(
         path: workbook.
         columns: our name → header in the sheet, or several in circulation separated by '|'; only letters and digits
             are compared, case-insensitively.
-        sheet: name of the sheet, case-insensitive; without a sheet of that name, the first that has the columns and
-            rows below them is read, hidden sheets last.
+        sheet: name of the sheet, case-insensitive; without a sheet of that name, the one that has the columns and rows
+            below them is read, a hidden one only if no visible sheet has them.
         optional: further columns, filled with '' if the sheet lacks them.
 
     Raises:
-        UserError: the file is not a workbook, or a column is missing or present twice with different cells.
+        UserError: the file is not a workbook, a column is missing or present twice with different cells, or two visible
+            sheets have the columns with different rows.
     """
     wanted = {**columns, **(optional or {})}
     sheets = read_tables(path)
     names = [name for name in sheets if name.strip().lower() == sheet.lower()][:1] or [*sheets]
     headed = {name: _headed(sheets[name], wanted.values()) for name in names}
     whole = [name for name, (_, place) in headed.items() if place.keys() >= {*columns.values()}] or names
-    chosen = next((name for name in whole if (sheets[name].iloc[headed[name][0] :] != "").any(axis=None)), whole[0])
+    chosen = _only_sheet(path, {name: sheets[name].iloc[headed[name][0] :] for name in whole})
     (header_row, place), raw = headed[chosen], sheets[chosen]
     missing = [header.partition("|")[0] for header in columns.values() if header not in place]
     if missing:
@@ -196,6 +198,22 @@ def _headed(raw: pd.DataFrame, headers: Iterable[str]) -> tuple[int, dict[str, i
         if len(place) > len(best):
             best, row = place, number
     return row, best
+
+
+def _only_sheet(path: Path, rows: Mapping[str, pd.DataFrame]) -> str:
+    """Return the first sheet with rows (name → cells below the header), or the first if there are none.
+
+    Raises UserError if another visible sheet has other rows: which of them is read would decide the labels.
+    """
+    filled = [name for name, cells in rows.items() if (cells != "").any(axis=None)] or [*rows]
+    first, *others = filled
+    for other in others:
+        if not rows[other].attrs.get("hidden") and not np.array_equal(rows[other].to_numpy(), rows[first].to_numpy()):
+            raise UserError(
+                f"{path}: the sheets '{first}' and '{other}' both have the columns of the clips, with different rows.\n"
+                "  Expected one: remove the other from this copy, or hide it."
+            )
+    return first
 
 
 def _only_column(path: Path, raw: pd.DataFrame, header_row: int, column: int) -> int:

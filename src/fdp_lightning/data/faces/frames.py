@@ -140,7 +140,8 @@ def frames_between(files: list[FrameFile], onset: int, offset: int) -> tuple[lis
     if missing := offset - onset + 1 - len(counts):
         # Not listed in full: an offset with a digit too many would produce millions.
         named = some(number for number in range(onset, offset + 1) if number not in counts)
-        trouble.append(f"{missing} of the frames {onset}..{offset} are missing ({named})")
+        verb = "is" if missing == 1 else "are"
+        trouble.append(f"{missing} of the frames {onset}..{offset} {verb} missing ({named})")
     return [first_of[number] for number in counts], "; ".join(trouble)
 
 
