@@ -49,8 +49,8 @@ def tables_in(folder: Path, levels: str = "*") -> list[Path]:
 def read_tables(path: Path) -> dict[str, pd.DataFrame]:
     """Return the cells of every sheet as text ('' when blank), by sheet name; a .csv is one sheet.
 
-    Sheets are in the workbook's order, with hidden ones last; `attrs["hidden"]` tells them apart. Raises UserError if the
-    file is of another kind, damaged or unreadable.
+    Sheets are in the workbook's order, with hidden ones last; `attrs["hidden"]` tells them apart. Raises UserError if
+    the file is of another kind, damaged or unreadable.
     """
     if path.suffix.lower() in CONVERTIBLE:
         raise UserError(
