@@ -6,17 +6,18 @@ The only faces in them are drawn from a photograph in the public domain (see dat
     prediction  what task=predict draws of a clip
     selections  last, inner and oracle in one fold, and pooled; of a run with selection.inner_subjects (--run)
     report      four parts of a run's report.html, by Chromium (--run)
-    chosen      what choosing the epoch on test subjects adds, of a page of task=compare or of a sweep (--run)
+    chosen      what choosing the epoch on test subjects adds, from the tables of the study on real flow maps
 
-Each is drawn for light and dark pages, and kept below 150 kB.
+Most are drawn for light and dark pages, all are kept below 150 kB.
 """
 
 import argparse
 import io
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,15 @@ def drawn(figure: Figure, dpi: int = 125) -> Image.Image:
     return Image.open(stream)
 
 
-def in_both_schemes(name: str, draw: Callable[[Figure, dict[str, str]], None], size: tuple[float, float]) -> None:
+def in_schemes(
+    name: str,
+    draw: Callable[[Figure, dict[str, str]], None],
+    size: tuple[float, float],
+    schemes: Iterable[str] = COLOURS,
+) -> None:
     """Draw for light and dark pages."""
-    for scheme, colours in COLOURS.items():
+    for scheme in schemes:
+        colours = COLOURS[scheme]
         with mpl.rc_context(style(colours)):
             figure = Figure(figsize=size)
             draw(figure, colours)
@@ -128,7 +135,7 @@ def pipeline(options: argparse.Namespace) -> None:
         for x in (0.375, 0.612, 0.828):
             figure.text(x, 0.46, "→", fontsize=20, ha="center", va="center", color=c["quiet"])
 
-    in_both_schemes("pipeline", draw, (12, 3.6))
+    in_schemes("pipeline", draw, (12, 3.6))
 
 
 def prediction(options: argparse.Namespace) -> None:
@@ -188,7 +195,7 @@ def selections(options: argparse.Namespace) -> None:
                    color=colours["oracle"])  # fmt: skip
         figure.tight_layout(w_pad=3)
 
-    in_both_schemes("selections", draw, (11, 3.7))
+    in_schemes("selections", draw, (11, 3.7))
 
 
 def _spread(fold: Path) -> float:
@@ -209,10 +216,36 @@ def report(options: argparse.Namespace) -> None:
 
 
 def chosen(options: argparse.Namespace) -> None:
-    """The drawing of the first table's oracle − last, as a browser shows it on light pages."""
-    _, page, _ = next(opened := _in_browser(Path(options.run), "chosen"))
-    save("chosen", Image.open(io.BytesIO(page.locator("#chosen-1 ~ .box table").screenshot())))
-    opened.close()
+    """UF1 of the last epoch and of the oracle for each network of the study on real flow maps, from its tables."""
+    study = (HERE.parents[1] / "experiments/megc2019_flow/README.md").read_text()
+    table = study[study.index("| | epochs to choose from |") :].split("\n\n")[0]
+    rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    rows.sort(key=lambda row: row[4], reverse=True)
+
+    def draw(figure: Figure, c: dict[str, str]) -> None:
+        axes = figure.subplots()
+        for place, (_, epochs, interval, best, gain, _) in enumerate(rows):
+            last, lower, upper = map(float, re.findall(r"\d\.\d+", interval))
+            oracle = float(best)
+            axes.plot([lower, upper], [place] * 2, color=c["accent"], alpha=0.3, lw=7, solid_capstyle="butt")
+            axes.plot([last, oracle], [place] * 2, color=c["second"], lw=1.5)
+            axes.plot(last, place, "o", ms=8, color=c["accent"])
+            axes.plot(oracle, place, "o", ms=8, mfc=c["ground"], mec=c["second"], mew=1.8)
+            axes.annotate(
+                gain.replace("*", ""), (1.02, place), xycoords=("axes fraction", "data"),
+                va="center", fontsize=10,
+            )  # fmt: skip
+            axes.annotate(f"best of {epochs}", (oracle, place), (9, 0), textcoords="offset points", va="center",
+                          fontsize=9, color=c["quiet"])  # fmt: skip
+        axes.set(yticks=range(len(rows)), xlim=(0.6, 0.9), xlabel="UF1 over 68 folds; bar: 95 % over subjects")
+        axes.set_yticklabels([row[0].replace(", ", "\n", 1) for row in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.7)
+        axes.tick_params(axis="y", length=0, labelcolor=c["ink"])
+        axes.set_title("last epoch (filled), best epoch on held-out subjects (hollow)", loc="left", fontsize=10.5)
+        axes.set_title("difference (95 %)", loc="right", x=1.3, fontsize=10.5)
+        figure.subplots_adjust(left=0.23, right=0.79, bottom=0.15, top=0.9)
+
+    in_schemes("chosen", draw, (10, 0.6 + 0.5 * len(rows)), schemes=["light"])  # the only one that the page shows
 
 
 def _in_browser(path: Path, name: str) -> Iterator[tuple[str, Any, dict[str, str]]]:
@@ -248,7 +281,7 @@ def main() -> None:
     """Draw the pictures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", nargs="*", default=["pipeline", "prediction"], choices=[*PICTURES])
-    parser.add_argument("--run", help="folder of a finished run, for selections and report; a page, for chosen")
+    parser.add_argument("--run", help="folder of a finished run, for selections and report")
     parser.add_argument("--fold", help="held-out subject of selections; without it the fold with the largest gap")
     options = parser.parse_args()
     for name in options.pictures:
