@@ -21,8 +21,8 @@ from fdp_lightning.data.datasets.mmew import MMEW
 from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.faces.frames import frames_between, list_frames, read_image
 
-_PICTURE = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
-_BYTES = {kind: cv2.imencode(kind, _PICTURE)[1].tobytes() for kind in (".jpg", ".png", ".bmp")}
+_IMAGE = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+_BYTES = {kind: cv2.imencode(kind, _IMAGE)[1].tobytes() for kind in (".jpg", ".png", ".bmp")}
 
 CASME2_HEADER = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units"]
 CASME2_HEADER += ["Estimated Emotion"]
@@ -52,11 +52,6 @@ CASME3A_ROWS = [
     ["spNO.1", "a", 10, 10, 12, 4, "IV", "others"],
     ["spno.2 ", "J", 1, 2, 4, "R12", "I", "happy"],
 ]
-CASME3A_WRONG = [
-    ["spNO.149", "d", 112, 83, 170, "4", "II", "anger"], ["spNO.216", "d", 3647, 2655, 2667, "4", "II", "anger"],
-    ["spNO.40", "e", 1812, 1830, 0, "4", "II", "fear"], ["spNO.40", "e", 2327, 2380, 0, "4", "II", "fear"],
-    ["spNO.216", "e", 0, 0, 9, "4", "II", "sad"], ["spNO.214", "c", 22, 28, 3460, "4", "II", "disgust"],
-]  # fmt: skip
 CASME3C_HEADER = ["sub", "count", None, "onset", "offset", "au", "emotion", "PHY"]
 CASME3C_ROWS = [
     [1, 1, None, 100, 104, "4,7", "Negative", "p1"],
@@ -108,7 +103,7 @@ def missing_frames(clips: pd.DataFrame) -> list[str]:
         if found:
             trouble.append(f"{row.subject}/{row.clip}: {found}")
         elif read_image(files[0].path).shape != (8, 8, 3):
-            trouble.append(f"{row.subject}/{row.clip}: not the picture")
+            trouble.append(f"{row.subject}/{row.clip}: not the image")
     return trouble
 
 

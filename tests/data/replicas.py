@@ -1,5 +1,6 @@
 """Annotations with the published counts and known quirks of every dataset; their clips are invented."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -86,11 +87,10 @@ def samm_rows(offset_of_013: int = 5739) -> list[list]:
             subject = next(subjects.get(emotion, rest))
             clip = f"{subject}_{emotion[:2]}_{number}"
             rows.append([subject, clip, 1, 100, 120, 150, "=F15-D15+1", "Micro - 1/2", "4+7", emotion])
-    left_out = sorted(SAMM_SUBJECTS)[-8:]
-    free = [row for row in rows if row[0] not in left_out]
-    classes = iter(spread({n: c for n, c in SAMM_OBJECTIVE.items() if n <= 5}))
-    by_turns = sorted(free, key=lambda row: [r for r in free if r[0] == row[0]].index(row))
-    numbers = {id(row): next(classes) for row in by_turns[:68]}
+    free = [row for row in rows if row[0] in SAMM_SUBJECTS[:-8]]
+    in_turns = sorted(free, key=lambda row: [r for r in free if r[0] == row[0]].index(row))
+    one_to_five = spread({n: c for n, c in SAMM_OBJECTIVE.items() if n <= 5})
+    numbers = dict(zip(map(id, in_turns), one_to_five, strict=False))
     others = iter([6] * 7 + [7] * 84)
     return [[*row, numbers.get(id(row)) or next(others), None] for row in rows]
 
@@ -121,21 +121,16 @@ CASME_EMOTIONS = {
 
 MICRO_EMOTIONS = {"negative": 21, "others": 19, "surprise": 9, "positive": 8}
 MACRO_EMOTIONS = {"negative": 105, "others": 63, "surprise": 16, "positive": 116}
-CASME_SQ_IDS = [15, 16, *range(19, 28), *range(29, 39), 40]
-CASME_SQ_VIDEOS = {
-    "disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502", "happy2": "0503",
-    "happy3": "0505", "happy4": "0507", "happy5": "0508",
-}  # fmt: skip
 NO_OFFSET, APEX_OUTSIDE = 44, 4
 
 CASME3A_EMOTIONS = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sad": 57, "happy": 55}
 CASME3A_OBJECTIVE = {"I": 15, "II": 151, "III": 234, "IV": 37, "V": 47, "VI": 3, "VII": 373}
-CASME3A_WRONG = {tuple(row[:3]): (row[3], row[4]) for row in layouts.CASME3A_WRONG}
-"""(subject, folder, onset) → (apex, offset) of the six rows known to be wrong."""
+CASME3A_WRONG = [
+    ["spNO.149", "d", 112, 83, 170, "4", "II", "anger"], ["spNO.216", "d", 3647, 2655, 2667, "4", "II", "anger"],
+    ["spNO.40", "e", 1812, 1830, 0, "4", "II", "fear"], ["spNO.40", "e", 2327, 2380, 0, "4", "II", "fear"],
+    ["spNO.216", "e", 0, 0, 9, "4", "II", "sad"], ["spNO.214", "c", 22, 28, 3460, "4", "II", "disgust"],
+]  # fmt: skip
 CASME3A_SUBJECTS = [f"spNO.{n}" for n in (*range(1, 92), 149, 214, 216)]
-ONLY_OTHERS = CASME3A_SUBJECTS[:6]
-SEVERAL_CLIPS, SINGLE_CLIPS = 191, 284
-"""Numbers of folders with several clips, one of them in CASME3A_WRONG, and of folders with one."""
 
 CASME3C_EMOTIONS = {"negative": 99, "surprise": 30, "others": 20, "positive": 16}
 
@@ -143,70 +138,43 @@ CASME3C_EMOTIONS = {"negative": 99, "surprise": 30, "others": 20, "positive": 16
 def casme_sq_rows() -> list[list]:
     """357 rows of 22 participants; 9 have micro-expressions of the three classes, 14 of the four."""
     rows: list[list] = []
-    taken: dict[tuple[int, str], int] = {}
-    videos = cycle(CASME_SQ_VIDEOS)
-
-    def add(participant: int, emotion: str, length: int, expression: str) -> None:
-        video = next(videos)
-        number = taken[participant, video] = taken.get((participant, video), 0) + 1
-        onset = 300 * number
-        units = [4, "4+7", "R12+L14"][len(rows) % 3]
-        said = "happyiness" if len(rows) == 100 else "disgust"
-        apex, offset = onset + length // 2, onset + length - 1
-        rows.append([participant, f"{video}_{number}", onset, apex, offset, units, emotion, expression, said])
-
-    for emotion, count in MICRO_EMOTIONS.items():
-        everybody = cycle(range(1, 15 if emotion == "others" else 10))
-        for number in range(count):
-            add(next(everybody), emotion, 9 + number % 9, layouts.MICRO)
-    for emotion, count in MACRO_EMOTIONS.items():
-        everybody = cycle([22, *range(1, 22)] if emotion == "others" else range(1, 22))
-        for number in range(count):
-            add(next(everybody), emotion, 20 + number % 60, layouts.MACRO)
+    for kind, emotions, of_others, of_the_rest in (
+        (layouts.MICRO, MICRO_EMOTIONS, range(1, 15), range(1, 10)),
+        (layouts.MACRO, MACRO_EMOTIONS, range(22, 0, -1), range(1, 22)),
+    ):
+        for emotion, count in emotions.items():
+            for _, participant in zip(range(count), cycle(of_others if emotion == "others" else of_the_rest)):
+                clip, onset = f"happy1_{len(rows)}", 300 * len(rows) + 1
+                rows.append([participant, clip, onset, onset + 5, onset + 10, "4+7", emotion, kind, "anger"])
     macro = [row for row in rows if row[7] == layouts.MACRO]
-    for row in macro[10 : 10 + NO_OFFSET]:
+    for row in macro[:NO_OFFSET]:
         row[4] = 0
-    for row, apex in zip(macro[100 : 100 + APEX_OUTSIDE], (-3, -40, 200, 90), strict=True):
+    for row, apex in zip(macro[-APEX_OUTSIDE:], (-3, -40, 200, 90), strict=True):
         row[3] = row[2] + apex
     for place, units in {3: None, 60: None, 61: "14or23", 62: "10or11"}.items():
         rows[place][5] = units
     return rows
 
 
-def write_casme_sq(root: Path, name: str = layouts.CASME_SQ_FILE) -> Path:
-    """Three sheets without headers; a code that the spreadsheet converted to a number."""
-    ids = [[subject, f"s{subject}", number] for number, subject in enumerate(CASME_SQ_IDS, start=1)]
-    videos = [[102 if code == "0102" else code, video] for video, code in CASME_SQ_VIDEOS.items()]
-    sheets = {"CASFEcode_final": casme_sq_rows(), "naming_rule1": ids, "naming_rule2": videos}
-    layouts.write_workbook(root / name, **sheets)
+def write_casme_sq(root: Path) -> Path:
+    """The sheet of clips, without those of participants and videos, whose contents the adapter knows."""
+    layouts.write_workbook(root / layouts.CASME_SQ_FILE, CASFEcode_final=casme_sq_rows())
     return root
 
 
 def casme3a_rows() -> list[list]:
-    """860 rows in 474 folders and in those of the wrong rows; six subjects have only `others`."""
-    wrong = [[*row[:6], "II", row[7]] for row in layouts.CASME3A_WRONG]
+    """860 rows of 94 subjects, six of whom have only `others`; 54 have the apex at the onset, and six are wrong."""
+    wrong = Counter(row[7] for row in CASME3A_WRONG)
+    emotions = spread({name: count - wrong[name] for name, count in CASME3A_EMOTIONS.items()})
+    objective = spread(CASME3A_OBJECTIVE | {"II": CASME3A_OBJECTIVE["II"] - len(CASME3A_WRONG)})
+    others, rest = cycle(CASME3A_SUBJECTS), cycle(CASME3A_SUBJECTS[6:])
     rows = []
-    subjects = cycle(CASME3A_SUBJECTS)
-    for folder in range(SEVERAL_CLIPS - 1 + SINGLE_CLIPS):
-        subject, letter = next(subjects), "fghijk"[folder // len(CASME3A_SUBJECTS)]
-        for clip in range(3 if folder < SEVERAL_CLIPS - 1 else 1):
-            rows.append([subject, letter, 100 + 200 * clip])
-    emotions = dict(CASME3A_EMOTIONS)
-    for row in wrong:
-        emotions[row[7]] -= 1
-    emotions["others"] -= sum(row[0] in ONLY_OTHERS for row in rows)
-    rest = iter(spread(emotions))
-    classes = dict(CASME3A_OBJECTIVE)
-    classes["II"] -= len(wrong)
-    objective = iter(spread(classes))
-    for number, row in enumerate(rows):
-        length = 61 + number if number < 71 else 7 if number < 89 else 22
-        apex = row[2] if 100 <= number < 154 else row[2] + length // 2
-        emotion = "others" if row[0] in ONLY_OTHERS else next(rest)
-        if emotion == "others" and number % 2:
-            emotion = "Others"
-        row += [apex, row[2] + length - 1, 4 if number % 3 else "4+7", next(objective), emotion]
-    return rows + wrong
+    for number, (emotion, label) in enumerate(zip(emotions, objective, strict=True)):
+        subject, onset = next(others if emotion == "others" else rest), 100 * number + 1
+        apex = onset + 11 * (number >= 54)
+        emotion = emotion.title() if emotion == "others" and number % 2 else emotion
+        rows.append([subject, "f", onset, apex, onset + 21, 4 if number % 3 else "4+7", label, emotion])
+    return rows + CASME3A_WRONG
 
 
 def write_casme3a(root: Path) -> Path:

@@ -122,7 +122,6 @@ CLIP = "s01_s01_ne_01 .png"
     [
         (lambda root: _whole(root).rename(root / "elsewhere"), "github.com/wangzhifengharrison/HTNet"),
         (lambda root: (_whole(root) / CLIP).write_bytes(b"\x89PNG\r\n"), "s01_s01_ne_01"),
-        (lambda root: cv2.imwrite(str(_whole(root) / CLIP), drawn(1, 30)[0, 0]), "30×30"),
         (lambda root: _labels(root).rename(root / "labels"), "three_norm_u_v_os"),
         (lambda root: shutil.copytree(_labels(root, "sub01/u_test/1"), _labels(root, "sub01/u_test/0")), "sub01_EP02"),
         (lambda root: _labels(root, "sub01").rename(_labels(root, "s9")), "s9"),

@@ -142,20 +142,14 @@ def test_a_composite_uses_the_classes_of_each_dataset_and_keeps_subjects_apart()
     with pytest.raises(UserError, match="casme2: clips: 5 expected, 4 found"):
         composite().apply(clips.iloc[1:])
     for wrong in ({"classes": {"other": ["fear"], "positive": []}}, {"clases": {}}):
-        with pytest.raises(UserError, match="other, positive|clases"):
+        with pytest.raises(UserError, match=next(iter(wrong))):
             composite(parts={"samm": wrong})
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("labels", "2014"), ("include", {"01/EP001": "fear"}), ("exclude", ["01/EP001"])]
-)
-def test_a_composite_refuses_options_that_belong_to_its_parts(option: str, value: object) -> None:
-    with pytest.raises(UserError, match=rf"protocol\.parts\.<dataset>\.{option}"):
-        composite(**{option: value})
-    part = {"name": "a", "classes": {"negative": ["disgust"], "positive": ["happiness"]}}
-    assert composite(parts={"casme2": {**part, option: value}}).of("casme2").name == "a"
-    with pytest.raises(UserError, match=r"protocol\.untested"):
-        composite(parts={"casme2": {**part, "untested": ["01"]}})
+def test_a_composite_refuses_options_that_belong_to_its_parts() -> None:
+    for option, value in (("labels", "2014"), ("include", {"01/EP001": "fear"}), ("exclude", ["01/EP001"])):
+        with pytest.raises(UserError, match=rf"protocol\.parts\.<dataset>\.{option}"):
+            composite(**{option: value})
 
 
 def test_by_action_units_a_clip_has_several_classes_or_none_and_is_kept() -> None:
