@@ -135,15 +135,19 @@ CASME3A_SUBJECTS = [f"spNO.{n}" for n in (*range(1, 92), 149, 214, 216)]
 CASME3C_EMOTIONS = {"negative": 99, "surprise": 30, "others": 20, "positive": 16}
 
 
-def casme_sq_rows() -> list[list]:
-    """357 rows of 22 participants; 9 have micro-expressions of the three classes, 14 of the four."""
+def write_casme_sq(root: Path) -> Path:
+    """357 rows of 22 participants; 9 have micro-expressions of the three classes, 14 of the four.
+
+    The sheets of participants and videos are missing; the adapter knows their contents.
+    """
     rows: list[list] = []
     for kind, emotions, of_others, of_the_rest in (
         (layouts.MICRO, MICRO_EMOTIONS, range(1, 15), range(1, 10)),
         (layouts.MACRO, MACRO_EMOTIONS, range(22, 0, -1), range(1, 22)),
     ):
         for emotion, count in emotions.items():
-            for _, participant in zip(range(count), cycle(of_others if emotion == "others" else of_the_rest)):
+            participants = cycle(of_others if emotion == "others" else of_the_rest)
+            for participant, _ in zip(participants, range(count), strict=False):
                 clip, onset = f"happy1_{len(rows)}", 300 * len(rows) + 1
                 rows.append([participant, clip, onset, onset + 5, onset + 10, "4+7", emotion, kind, "anger"])
     macro = [row for row in rows if row[7] == layouts.MACRO]
@@ -153,16 +157,10 @@ def casme_sq_rows() -> list[list]:
         row[3] = row[2] + apex
     for place, units in {3: None, 60: None, 61: "14or23", 62: "10or11"}.items():
         rows[place][5] = units
-    return rows
+    return layouts.write_workbook(root / layouts.CASME_SQ_FILE, CASFEcode_final=rows).parent
 
 
-def write_casme_sq(root: Path) -> Path:
-    """The sheet of clips, without those of participants and videos, whose contents the adapter knows."""
-    layouts.write_workbook(root / layouts.CASME_SQ_FILE, CASFEcode_final=casme_sq_rows())
-    return root
-
-
-def casme3a_rows() -> list[list]:
+def write_casme3a(root: Path) -> Path:
     """860 rows of 94 subjects, six of whom have only `others`; 54 have the apex at the onset, and six are wrong."""
     wrong = Counter(row[7] for row in CASME3A_WRONG)
     emotions = spread({name: count - wrong[name] for name, count in CASME3A_EMOTIONS.items()})
@@ -174,14 +172,8 @@ def casme3a_rows() -> list[list]:
         apex = onset + 11 * (number >= 54)
         emotion = emotion.title() if emotion == "others" and number % 2 else emotion
         rows.append([subject, "f", onset, apex, onset + 21, 4 if number % 3 else "4+7", label, emotion])
-    return rows + CASME3A_WRONG
-
-
-def write_casme3a(root: Path) -> Path:
-    """The workbook of version 2, with a sheet before the labels."""
-    sheets = {"readme": [["labels of version 2"]], "label": [layouts.CASME3A_HEADER, *casme3a_rows()]}
-    layouts.write_workbook(root / layouts.CASME3A_FILE, **sheets)
-    return root
+    sheets = {"readme": [["labels of version 2"]], "label": [layouts.CASME3A_HEADER, *rows, *CASME3A_WRONG]}
+    return layouts.write_workbook(root / layouts.CASME3A_FILE, **sheets).parent
 
 
 def write_casme3c(root: Path) -> Path:
@@ -203,8 +195,7 @@ def write_casme(root: Path) -> Path:
         clip = "EP02_5" if number < 6 else f"EP{number:03d}"
         cell = f"{subject:02d}" if number % 2 else subject
         rows.append([cell, clip, None, onset, onset + 4, onset + 5, onset + 9, None, "4+7", emotion])
-    save(root / "casme.xlsx", [layouts.CASME_HEADER, *rows])
-    return root
+    return save(root / "casme.xlsx", [layouts.CASME_HEADER, *rows]).parent
 
 
 DFME_TRAIN = {
@@ -247,15 +238,12 @@ def write_dfme(root: Path) -> Path:
 
 def write_mmew(root: Path) -> Path:
     """300 rows of 30 subjects; subjects as number and as text, a row with only a remark."""
-    taken: dict[tuple[int, str], int] = {}
     rows: list[list] = []
     for number, subject, emotion in in_turn(MMEW_EMOTIONS, range(1, 31)):
-        count = taken[subject, emotion] = taken.get((subject, emotion), 0) + 1
-        clip = f"S{subject:02d}-{_MMEW_CODES.index(emotion) + 1:02d}-{count:03d}"
+        clip = f"S{subject:02d}-{_MMEW_CODES.index(emotion) + 1:02d}-{number:03d}"
         rows.append([f"S{subject:02d}" if number % 2 else subject, clip, 1, 10, 30, "4+7", emotion, None])
     remark: list = [*[None] * 7, "the apex is hard to see"]
-    save(root / "MMEW_Micro_Exp.xlsx", [layouts.MMEW_HEADER, *rows[:100], remark, *rows[100:]])
-    return root
+    return save(root / "MMEW_Micro_Exp.xlsx", [layouts.MMEW_HEADER, *rows[:100], remark, *rows[100:]]).parent
 
 
 def write_fourdme(root: Path) -> Path:
@@ -265,23 +253,17 @@ def write_fourdme(root: Path) -> Path:
         marks = [int(name in emotion) for name in ("Positive", "Negative", "Surprise", "Repression", "Others")]
         units = "4+7(k)" if number % 2 else 4
         rows.append([subject, f"clip_{number}", 1, emotion, 12, 15, 18, units, None, 1, *marks, None, sum(marks)])
-    save(root / "4DME_Labelling_Micro_release v1.xlsx", [layouts.FOURDME_HEADER, *rows])
-    return root
-
-
-def smic_clips() -> list[str]:
-    """164 names, including those with known faults in the cropped release."""
-    names = list(SMIC_QUIRKS)
-    for code, count in SMIC_EMOTIONS.items():
-        left = count - sum(code in name.split("_") for name in SMIC_QUIRKS)
-        subjects = cycle(SMIC_SUBJECTS)
-        names += [f"s{next(subjects)}_{code}_{20 + number // 16:02d}" for number in range(left)]
-    return names
+    return save(root / "4DME_Labelling_Micro_release v1.xlsx", [layouts.FOURDME_HEADER, *rows]).parent
 
 
 def write_smic(root: Path, cropped: bool) -> Path:
-    """The tree of SMIC-HS; among the crops, one clip is empty and four lack a frame."""
-    for place, clip in enumerate(smic_clips()):
+    """164 clips in the tree of SMIC-HS; among the crops, one clip is empty and four lack a frame."""
+    clips = list(SMIC_QUIRKS)
+    for code, count in SMIC_EMOTIONS.items():
+        left = count - sum(code in name.split("_") for name in SMIC_QUIRKS)
+        subjects = cycle(SMIC_SUBJECTS)
+        clips += [f"s{next(subjects)}_{code}_{20 + number // 16:02d}" for number in range(left)]
+    for place, clip in enumerate(clips):
         subject, code, _ = clip.split("_")
         numbers = [*range(61206 + place, 61210 + place)]
         if cropped and clip in SMIC_QUIRKS:

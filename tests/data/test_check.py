@@ -67,11 +67,6 @@ def test_clips_with_the_same_file_sizes_are_copies(tmp_path: Path, sizes: tuple[
     assert kinds(problems_of(tmp_path, sizes, sizes)) == ["same_frames"] * found
 
 
-def test_a_file_is_small_below_half_of_its_neighbours(tmp_path: Path) -> None:
-    (problem,) = problems_of(tmp_path, (100, 50, 49, 101, 102))
-    assert (problem.kind, problem.fatal) == ("small_file", False) and "img3.jpg" in problem.detail
-
-
 def test_a_broken_row_of_the_release_is_not_fatal() -> None:
     rows = table((1812, 1820, 0), (99, 1820, 0)).assign(dataset="casme3a", subject="spNO.40", clip="e")
     found = {p.clip: p.fatal for p in annotation_remarks(rows) if p.kind == "bad_interval"}

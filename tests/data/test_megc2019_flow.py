@@ -101,9 +101,6 @@ def test_the_hash_depends_on_names_labels_and_pixels(htnet: Path, tmp_path: Path
             flow(root, expected=expected).clips()
     with pytest.raises(UserError, match="145"):  # only part of the published set
         MEGC2019FlowMaps(htnet).clips()
-    for path in (*_whole(htnet).glob("*.png"), *_labels(htnet).glob("*/u_test/*/*.png")):
-        path.rename(path.with_name(path.name.replace(" .png", ".png")))  # a blank that an archive tool removed
-    assert flow(htnet).sha256 == before
 
 
 def _whole(root: Path) -> Path:
@@ -200,5 +197,3 @@ def test_images_are_resized_and_mirrored_with_the_opposite_horizontal_flow(htnet
 def test_phases_and_channels_that_do_not_exist_are_refused(wrong: dict[str, list[str]]) -> None:
     with pytest.raises((UserError, ValueError), match=next(iter(wrong))):
         InputSettings("maps", **wrong)
-    with pytest.raises(ValueError, match="flip"):
-        InputSettings("maps", phases=["apex_offset_direction"], flip=0.5)

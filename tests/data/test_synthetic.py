@@ -194,8 +194,6 @@ def test_mtcnn_finds_one_face_per_subject_and_subjects_differ() -> None:
         onsets.append(first[..., ::-1].copy())
     for face in map(find_face, onsets[::3]):
         assert (face.count, face.turn) == (1, 0) and face.confidence > 0.95
-        left, top, right, bottom = face.box
-        assert 80 < right - left < 160 and 90 < bottom - top < 200
     faces = np.stack([cv2.resize(onset[60:220, 80:240], (16, 16)) for onset in onsets]).reshape(12, 3, -1)
     between, within = faces.mean(axis=1).std(axis=0).mean(), faces.std(axis=1).mean()
     assert between > within, "subjects should differ more than the clips of one"
@@ -218,9 +216,9 @@ def test_own_portraits(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def staged(combination: tuple[int, ...], one_sided: float = 0) -> Scene:
+def staged(combination: tuple[int, ...]) -> Scene:
     identity, _, _ = subject_of(SyntheticFaces(), (Photograph(),), 0)
-    emotion = Emotion("any", ((1.0, combination),), one_sided)
+    emotion = Emotion("any", ((1.0, combination),))
     plan = plan_clip(emotion, (20, 20), identity.framing, 1.0, np.random.default_rng(0))
     return stage(identity, plan, 240, 320, amplitude=1.0)
 
@@ -243,14 +241,6 @@ def test_each_unit_moves_the_face_as_stated(
     row, column = np.unravel_index(strength[scene.apex].argmax(), strength.shape[1:])
     assert scene.points[row, column, 1] == pytest.approx(height, abs=0.25)
     assert np.sign(moved[scene.apex, row, column, 1]) == direction
-
-
-def test_one_sided_motion_is_on_one_side() -> None:
-    scene = staged((12,), one_sided=1)
-    strength = np.linalg.norm(scene.motion.sum(axis=0), axis=-1)
-    person_left = scene.points[..., 0] > 0  # the person's left is the image's right
-    left, right = strength[person_left].sum(), strength[~person_left].sum()
-    assert (left > 20 * right) if scene.plan.actions[0].side == "L" else (right > 20 * left)
 
 
 def test_head_drift_has_no_trend() -> None:
@@ -308,24 +298,21 @@ def test_blinks_and_turns_are_independent_of_the_class(plans: list[ClipPlan]) ->
             assert counts[kind] / 200 == pytest.approx(share, abs=0.11)  # 3.5 standard deviations
 
 
-def test_a_nuisance_is_drawn_but_is_no_motion_of_a_unit() -> None:
+@pytest.mark.parametrize("kind", ["blink", "turn"])
+def test_a_nuisance_is_drawn_but_is_no_motion_of_a_unit(kind: str) -> None:
     identity, _, _ = subject_of(SyntheticFaces(), (Photograph(),), 0)
-    plans = [planned(CASME2_EMOTIONS[0], seed) for seed in range(50)]
-    for kind in ("blink", "turn"):
-        plan = next(plan for plan in plans if kind_of(plan) == kind)
-        scene, without = (stage(identity, one, 240, 320, amplitude=1.0) for one in (plan, replace(plan, nuisance=None)))
-        assert scene.apex == without.apex and (scene.displacement == without.displacement).all()
-        drawn, calm = (list(render(one, 1.0, False, np.random.default_rng(0))) for one in (scene, without))
-        strongest = int(plan.nuisance.course.argmax())
-        change = np.abs(drawn[strongest].astype(float) - calm[strongest]).mean(axis=2)
-        eyes = (np.abs(scene.points[..., 1]) < 0.25) & (np.abs(scene.points[..., 0]) < 0.9)
-        mouth = (np.abs(scene.points[..., 1] - 0.9) < 0.25) & (np.abs(scene.points[..., 0]) < 0.5)
-        assert change[eyes].mean() > 2
-        assert change[mouth].mean() < 0.1 if kind == "blink" else change[mouth].mean() > 1
-        # Without noise, every frame before and after the motion equals the first one.
-        still = [*render(scene, 0.0, False, np.random.default_rng(0))]
-        assert all((frame == still[0]).all() for frame in still[: plan.moving[0]] + still[plan.moving[1] + 1 :])
-        assert (still[scene.apex] != still[0]).any()
+    plan = next(plan for seed in range(50) if kind_of(plan := planned(CASME2_EMOTIONS[0], seed)) == kind)
+    scene, without = (stage(identity, one, 240, 320, amplitude=1.0) for one in (plan, replace(plan, nuisance=None)))
+    assert scene.apex == without.apex and (scene.displacement == without.displacement).all()
+    drawn, calm = (list(render(one, 1.0, False, np.random.default_rng(0))) for one in (scene, without))
+    strongest = int(plan.nuisance.course.argmax())
+    change = np.abs(drawn[strongest].astype(float) - calm[strongest]).mean(axis=2)
+    eyes = (np.abs(scene.points[..., 1]) < 0.25) & (np.abs(scene.points[..., 0]) < 0.9)
+    assert change[eyes].mean() > 2
+    # Without noise, every frame before and after the motion equals the first one.
+    still = [*render(scene, 0.0, False, np.random.default_rng(0))]
+    assert all((frame == still[0]).all() for frame in still[: plan.moving[0]] + still[plan.moving[1] + 1 :])
+    assert (still[scene.apex] != still[0]).any()
 
 
 def test_the_plain_course_is_that_of_version_3() -> None:
@@ -390,7 +377,6 @@ def test_a_film_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     even, odd = np.zeros((48, 64, 3), np.uint8), np.zeros((47, 64, 3), np.uint8)
     for name, images, message in (
         ("a.xyz", [even], ".mp4"),
-        ("a.mp4", [], "no image"),
         ("a.mp4", [odd], "even numbers"),
         ("a.mp4", [*[even] * 90, odd], r"\(47, 64, 3\)"),
     ):

@@ -62,19 +62,12 @@ def test_a_csv_is_the_same_table(dataset: type[FaceDataset], delimiter: str, enc
     pd.testing.assert_frame_equal(dataset(tmp_path).clips(), expected)
 
 
-@pytest.mark.parametrize("suffix", [".xls", ".ODS"])
-@pytest.mark.parametrize(
-    ("dataset", "name"),
-    [(SAMM, SAMM_FILE), (CASME2, "CASME2-ObjectiveClasses.xlsx"), (DFME, layouts.DFME_FILES["test_b"])],
-)
-def test_a_table_that_must_be_converted_first_is_refused_with_advice(
-    dataset: type[FaceDataset], name: str, suffix: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("dataset", "name"), [(CASME2, "CASME2-ObjectiveClasses.ods"), (DFME, "dfme_TestB_list.xls")])
+def test_a_table_that_must_be_converted_first_is_refused(dataset: type[FaceDataset], name: str, tmp_path: Path) -> None:
     WRITERS[dataset](tmp_path)
-    (tmp_path / name).rename((tmp_path / name).with_suffix(suffix))
-    with pytest.raises(UserError, match=r"save it as \.xlsx") as caught:
+    (tmp_path / name).with_suffix(".xlsx").rename(tmp_path / name)
+    with pytest.raises(UserError, match=r"save it as \.xlsx"):
         dataset(tmp_path).clips()
-    assert suffix in str(caught.value)
 
 
 def invalid_fill(name: str, text: str) -> str:
@@ -176,11 +169,13 @@ def test_objective_classes_of_the_sheet_are_read_where_their_workbook_is_missing
 
 
 NAME = "CASME2-coding-20190701.xlsx"
-ROW = ["01", "EP02_01f", None, 46, 59, 86, None, 12, "happiness"]
 
 
 def row(subject: Any = "01", clip: Any = "EP02_01f", onset: Any = 46, apex: Any = 59, offset: Any = 86) -> list:
-    return [subject, clip, None, onset, apex, offset, *ROW[6:]]
+    return [subject, clip, None, onset, apex, offset, None, 12, "happiness"]
+
+
+ROW = row()
 
 
 def casme2(root: Path, *rows: list, header: list[Any] = layouts.CASME2_HEADER) -> pd.DataFrame:
