@@ -71,7 +71,6 @@ def test_clips_have_the_names_of_their_own_datasets(htnet: Path) -> None:
         ["smic", "01", "s01_ne_01", "negative"],
         ["smic", "01", "s01_sur_01", "surprise"],
     ]
-    assert (table["onset"] == 0).all() and (table["offset"] == 0).all() and table["apex"].isna().all()
 
 
 def test_causalnet_needs_the_labels_of_htnet_and_the_two_are_told_apart(htnet: Path, causalnet: Path) -> None:
@@ -111,17 +110,13 @@ def _labels(root: Path, subject: str = "") -> Path:
     return root / "datasets/three_norm_u_v_os" / subject
 
 
-CLIP = "s01_s01_ne_01 .png"
-
-
 @pytest.mark.parametrize(
     ("damage", "word"),
     [
         (lambda root: _whole(root).rename(root / "elsewhere"), "github.com/wangzhifengharrison/HTNet"),
-        (lambda root: (_whole(root) / CLIP).write_bytes(b"\x89PNG\r\n"), "s01_s01_ne_01"),
+        (lambda root: (_whole(root) / "s01_s01_ne_01 .png").write_bytes(b"\x89PNG\r\n"), "s01_s01_ne_01"),
         (lambda root: _labels(root).rename(root / "labels"), "three_norm_u_v_os"),
         (lambda root: shutil.copytree(_labels(root, "sub01/u_test/1"), _labels(root, "sub01/u_test/0")), "sub01_EP02"),
-        (lambda root: _labels(root, "sub01").rename(_labels(root, "s9")), "s9"),
     ],
 )  # fmt: skip
 def test_a_damaged_clone_is_refused_by_what_is_wrong(htnet: Path, damage: Callable[[Path], object], word: str) -> None:
