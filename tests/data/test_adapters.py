@@ -197,12 +197,6 @@ def test_smic_reads_only_the_tree_of_the_chosen_kind(tmp_path: Path, kind: str) 
     assert clips["folder"].str.startswith(str(tmp_path / f"SMIC_all_{kind}")).all()  # not SMIC-E, which sorts first
 
 
-def test_smic_remarks_on_a_clip_in_the_folder_of_another_emotion(tmp_path: Path) -> None:
-    write_files(tmp_path / "HS" / "s2" / "micro" / "Positive" / "S2_NE_01", ["image000001.bmp"])
-    ((clip, emotion, remark),) = lines(SMIC(tmp_path).clips(), "clip emotion remark")
-    assert (clip, emotion) == ("s02_ne_01", "positive") and "S2_NE_01" in remark
-
-
 # MMEW and 4DME
 
 

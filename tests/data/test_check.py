@@ -102,7 +102,6 @@ def test_a_clip_of_another_image_size_than_most_is_named(tmp_path: Path) -> None
         clips.append((name, [path]))
     (problem,) = size_problems(clips)
     assert (problem.clip, problem.kind, problem.fatal) == ("c", "odd_size", False)
-    assert "10x6" in problem.detail and "10x8" in problem.detail
     path.write_bytes(b"no image")
     (problem,) = size_problems([("a", [path])])
     assert (problem.kind, problem.fatal) == ("unreadable_frame", True) and str(path) in problem.detail

@@ -49,8 +49,6 @@ def protocol(**changes) -> Protocol:
 
 
 WHOLE = {"disgust": 3, "sadness": 2, "happiness": 2, "fear": 4}
-
-
 COUNTS: dict[str, dict[str, tuple[int, int]]] = {
     "casme2": {
         "casme2_5c_249": (249, 26), "casme2_3c": (150, 24), "casme2_3c_156": (156, 25), "casme2_3c_156_2014": (156, 25),
