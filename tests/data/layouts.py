@@ -62,7 +62,7 @@ CASME3C_ROWS = [
 DFME_HEADER = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Emotion", "EmotionId", "Fps", "AU"]
 
 
-def write_workbook(path: Path, **sheets: list[list]) -> Path:
+def write_workbook(path: Path, **sheets: Sequence[Sequence[Any]]) -> Path:
     """Write a workbook of these sheets, in this order; a sheet is a list of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     book = Workbook()
@@ -75,7 +75,7 @@ def write_workbook(path: Path, **sheets: list[list]) -> Path:
     return path
 
 
-def save(path: Path, lines: list[list]) -> Path:
+def save(path: Path, lines: Sequence[Sequence[Any]]) -> Path:
     """Write a workbook of one sheet."""
     return write_workbook(path, Sheet1=lines)
 
@@ -132,8 +132,8 @@ def casme_sq(
 
 def casme3a(root: Path, rows: Sequence[Sequence[Any]] = CASME3A_ROWS) -> Path:
     """CAS(ME)³ A: whole recordings in colour and depth, and the clips cut out; names in other letter case."""
-    sheets = {"readme": [["labels of version 2"]], "label": [CASME3A_HEADER, [None] * 8, *rows]}
-    write_workbook(root / CASME3A_FILE, **sheets)
+    lines = [CASME3A_HEADER, [None] * 8, *rows]
+    write_workbook(root / CASME3A_FILE, readme=[["labels of version 2"]], label=lines)
     for subject, recording, last in (("spNO.1", "a", 20), ("spNO.2", "j", 10)):
         write_frames(root / "part_A" / subject / recording / "color", range(1, last), "{}.jpg")
         write_frames(root / "part_A" / subject / recording / "depth", range(1, last), "{}.png")

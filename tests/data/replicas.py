@@ -172,8 +172,8 @@ def write_casme3a(root: Path) -> Path:
         apex = onset + 11 * (number >= 54)
         emotion = emotion.title() if emotion == "others" and number % 2 else emotion
         rows.append([subject, "f", onset, apex, onset + 21, 4 if number % 3 else "4+7", label, emotion])
-    sheets = {"readme": [["labels of version 2"]], "label": [layouts.CASME3A_HEADER, *rows, *CASME3A_WRONG]}
-    return layouts.write_workbook(root / layouts.CASME3A_FILE, **sheets).parent
+    lines = [layouts.CASME3A_HEADER, *rows, *CASME3A_WRONG]
+    return layouts.write_workbook(root / layouts.CASME3A_FILE, readme=[["labels of version 2"]], label=lines).parent
 
 
 def write_casme3c(root: Path) -> Path:

@@ -241,8 +241,8 @@ def test_a_sheet_that_adds_no_clip_or_is_hidden_is_passed_over(lines: list[list]
 
 
 def test_two_visible_sheets_with_different_clips_are_refused(tmp_path: Path) -> None:
-    sheets = {"one": [layouts.CASME2_HEADER, ROW], "other": [layouts.CASME2_HEADER, row(26)]}
-    layouts.write_workbook(tmp_path / NAME, **sheets)
+    first, other = ([layouts.CASME2_HEADER, line] for line in (ROW, row(26)))
+    layouts.write_workbook(tmp_path / NAME, first=first, other=other)
     with pytest.raises(UserError, match="'other'"):
         CASME2(tmp_path).clips()
 
