@@ -21,8 +21,8 @@ from fdp_lightning.data.datasets.mmew import MMEW
 from fdp_lightning.data.datasets.samm import SAMM
 from fdp_lightning.data.faces.frames import frames_between, list_frames, read_image
 
-_PICTURE = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
-_BYTES = {kind: cv2.imencode(kind, _PICTURE)[1].tobytes() for kind in (".jpg", ".png", ".bmp")}
+_IMAGE = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+_BYTES = {kind: cv2.imencode(kind, _IMAGE)[1].tobytes() for kind in (".jpg", ".png", ".bmp")}
 
 CASME2_HEADER = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units"]
 CASME2_HEADER += ["Estimated Emotion"]
@@ -44,7 +44,6 @@ CASME_SQ_ROWS = [
     [22, "happy1_3", 30, 25, 40, "10or11", "others", MACRO, None],
     ["AU: action unit; the offset is 0 where it was not observed", None, None, None, None, None, None, None, None],
 ]
-CASME_SQ_IDS = [[15, "s15", 1], [24, "s24", 8], [40, "s40", 22]]
 CASME_SQ_VIDEOS = [["0101", "disgust1"], [102, "disgust2"], ["0401", "anger1"], ["0502", "happy1"], ["0508", "happy5"]]
 
 CASME3A_HEADER = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
@@ -53,11 +52,6 @@ CASME3A_ROWS = [
     ["spNO.1", "a", 10, 10, 12, 4, "IV", "others"],
     ["spno.2 ", "J", 1, 2, 4, "R12", "I", "happy"],
 ]
-CASME3A_WRONG = [
-    ["spNO.149", "d", 112, 83, 170, "4", "II", "anger"], ["spNO.216", "d", 3647, 2655, 2667, "4", "II", "anger"],
-    ["spNO.40", "e", 1812, 1830, 0, "4", "II", "fear"], ["spNO.40", "e", 2327, 2380, 0, "4", "II", "fear"],
-    ["spNO.216", "e", 0, 0, 9, "4", "II", "sad"], ["spNO.214", "c", 22, 28, 3460, "4", "II", "disgust"],
-]  # fmt: skip
 CASME3C_HEADER = ["sub", "count", None, "onset", "offset", "au", "emotion", "PHY"]
 CASME3C_ROWS = [
     [1, 1, None, 100, 104, "4,7", "Negative", "p1"],
@@ -68,7 +62,7 @@ CASME3C_ROWS = [
 DFME_HEADER = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Emotion", "EmotionId", "Fps", "AU"]
 
 
-def write_workbook(path: Path, **sheets: list[list]) -> Path:
+def write_workbook(path: Path, **sheets: Sequence[Sequence[Any]]) -> Path:
     """Write a workbook of these sheets, in this order; a sheet is a list of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     book = Workbook()
@@ -81,7 +75,7 @@ def write_workbook(path: Path, **sheets: list[list]) -> Path:
     return path
 
 
-def save(path: Path, lines: list[list]) -> Path:
+def save(path: Path, lines: Sequence[Sequence[Any]]) -> Path:
     """Write a workbook of one sheet."""
     return write_workbook(path, Sheet1=lines)
 
@@ -109,54 +103,51 @@ def missing_frames(clips: pd.DataFrame) -> list[str]:
         if found:
             trouble.append(f"{row.subject}/{row.clip}: {found}")
         elif read_image(files[0].path).shape != (8, 8, 3):
-            trouble.append(f"{row.subject}/{row.clip}: not the picture")
+            trouble.append(f"{row.subject}/{row.clip}: not the image")
     return trouble
 
 
 def casme_sq(
-    root: Path,
-    rows: Sequence[Sequence[Any]] = CASME_SQ_ROWS,
-    ids: Sequence[Sequence[Any]] = CASME_SQ_IDS,
-    videos: Sequence[Sequence[Any]] = CASME_SQ_VIDEOS,
+    root: Path, rows: Sequence[Sequence[Any]] = CASME_SQ_ROWS, videos: Sequence[Sequence[Any]] = CASME_SQ_VIDEOS
 ) -> Path:
     """CAS(ME)²: three headerless sheets; clips cut out, cropped (except one) and as whole recordings."""
-    sheets = {"CASFEcode_final": rows, "naming_rule1": ids, "naming_rule2": videos}
-    write_workbook(root / CASME_SQ_FILE, **sheets)
-    write_frames(root / "selectedpic" / "s15" / "anger1_1", range(557, 609))
-    write_frames(root / "selectedpic" / "s15" / "Disgust2_1", range(10, 21), "img{:03d}.JPG")
-    write_frames(root / "selectedpic" / "s24" / "happy5_10", range(5, 12))
-    write_frames(root / "selectedpic" / "S40" / "happy1_2", range(7, 19), "img{:04d}.jpg")
-    write_frames(root / "selectedpic" / "S40" / "happy1_3", range(30, 41))
-    write_frames(root / "cropped" / "15" / "disgust2_1", range(10, 21))
-    write_frames(root / "cropped" / "40" / "happy1_2", range(7, 19))
-    write_frames(root / "rawpic" / "s15" / "15_0401girlcrashing", range(550, 612), "img{:03d}.jpg")
-    write_frames(root / "rawpic" / "s15" / "15_0102eatingworms", range(1, 30), "img{:03d}.jpg")
-    write_frames(root / "rawpic" / "s24" / "24_0508funnyerrors", range(1, 20), "img{:03d}.jpg")
-    write_frames(root / "rawpic" / "S40" / "40_0502funnybaby", range(1, 60), "img{:03d}.jpg")
+    ids = [[15, "s15", 1], [24, "s24", 8], [40, "s40", 22]]
+    write_workbook(root / CASME_SQ_FILE, CASFEcode_final=rows, naming_rule1=ids, naming_rule2=videos)
+    for folder, first, last, name in (
+        ("selectedpic/s15/anger1_1", 557, 608, "img{}.jpg"),
+        ("selectedpic/s15/Disgust2_1", 10, 20, "img{:03d}.JPG"),
+        ("selectedpic/s24/happy5_10", 5, 11, "img{}.jpg"),
+        ("selectedpic/S40/happy1_2", 7, 18, "img{:04d}.jpg"),
+        ("selectedpic/S40/happy1_3", 30, 40, "img{}.jpg"),
+        ("cropped/15/disgust2_1", 10, 20, "img{}.jpg"),
+        ("cropped/40/happy1_2", 7, 18, "img{}.jpg"),
+        ("rawpic/s15/15_0401girlcrashing", 550, 611, "img{:03d}.jpg"),
+        ("rawpic/s15/15_0102eatingworms", 1, 29, "img{:03d}.jpg"),
+        ("rawpic/s24/24_0508funnyerrors", 1, 19, "img{:03d}.jpg"),
+        ("rawpic/S40/40_0502funnybaby", 1, 59, "img{:03d}.jpg"),
+    ):
+        write_frames(root / folder, range(first, last + 1), name)
     return root
 
 
-def casme3a(
-    root: Path, rows: Sequence[Sequence[Any]] = CASME3A_ROWS, parts: str = "part_A", sheet: str = "label"
-) -> Path:
+def casme3a(root: Path, rows: Sequence[Sequence[Any]] = CASME3A_ROWS) -> Path:
     """CAS(ME)³ A: whole recordings in colour and depth, and the clips cut out; names in other letter case."""
-    sheets = {"readme": [["labels of version 2"]], sheet: [CASME3A_HEADER, [None] * 8, *rows]}
-    write_workbook(root / CASME3A_FILE, **(sheets if sheet == "label" else {sheet: sheets[sheet]}))
+    lines = [CASME3A_HEADER, [None] * 8, *rows]
+    write_workbook(root / CASME3A_FILE, readme=[["labels of version 2"]], label=lines)
     for subject, recording, last in (("spNO.1", "a", 20), ("spNO.2", "j", 10)):
-        write_frames(root / parts / subject / recording / "color", range(1, last), "{}.jpg")
-        write_frames(root / parts / subject / recording / "depth", range(1, last), "{}.png")
+        write_frames(root / "part_A" / subject / recording / "color", range(1, last), "{}.jpg")
+        write_frames(root / "part_A" / subject / recording / "depth", range(1, last), "{}.png")
     for name, numbers in {"spNo.1_a_3": (3, 9), "spNo.1_a_10": (10, 13), "spNo.2_j_1": (1, 5)}.items():
         write_frames(root / "Part_A_ME_clip" / "frame" / name, range(*numbers), "{}.jpg")
     return root
 
 
-def casme3c(root: Path, rows: Sequence[Sequence[Any]] = CASME3C_ROWS, parts: str = "part_C") -> Path:
+def casme3c(root: Path) -> Path:
     """CAS(ME)³ C: clips cut out for one subject, one whole recording for the other."""
-    write_workbook(root / CASME3C_FILE, mockCrimeME=[CASME3C_HEADER, *rows])
+    write_workbook(root / CASME3C_FILE, mockCrimeME=[CASME3C_HEADER, *CASME3C_ROWS])
     for kind, name in (("color", "{}.jpg"), ("depth", "{}.png")):
-        write_frames(root / parts / "01" / "1" / kind, range(100, 105), name)
-        write_frames(root / parts / "01" / "2" / kind, range(110, 114), name)
-        write_frames(root / parts / "23" / "a" / kind, range(1, 30), name)
+        for folder, numbers in {"01/1": range(100, 105), "01/2": range(110, 114), "23/a": range(1, 30)}.items():
+            write_frames(root / "part_C" / folder / kind, numbers, name)
     return root
 
 

@@ -1,5 +1,6 @@
 """Annotations with the published counts and known quirks of every dataset; their clips are invented."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -86,11 +87,10 @@ def samm_rows(offset_of_013: int = 5739) -> list[list]:
             subject = next(subjects.get(emotion, rest))
             clip = f"{subject}_{emotion[:2]}_{number}"
             rows.append([subject, clip, 1, 100, 120, 150, "=F15-D15+1", "Micro - 1/2", "4+7", emotion])
-    left_out = sorted(SAMM_SUBJECTS)[-8:]
-    free = [row for row in rows if row[0] not in left_out]
-    classes = iter(spread({n: c for n, c in SAMM_OBJECTIVE.items() if n <= 5}))
-    by_turns = sorted(free, key=lambda row: [r for r in free if r[0] == row[0]].index(row))
-    numbers = {id(row): next(classes) for row in by_turns[:68]}
+    free = [row for row in rows if row[0] in SAMM_SUBJECTS[:-8]]
+    in_turns = sorted(free, key=lambda row: [r for r in free if r[0] == row[0]].index(row))
+    one_to_five = spread({n: c for n, c in SAMM_OBJECTIVE.items() if n <= 5})
+    numbers = dict(zip(map(id, in_turns), one_to_five, strict=False))
     others = iter([6] * 7 + [7] * 84)
     return [[*row, numbers.get(id(row)) or next(others), None] for row in rows]
 
@@ -121,99 +121,59 @@ CASME_EMOTIONS = {
 
 MICRO_EMOTIONS = {"negative": 21, "others": 19, "surprise": 9, "positive": 8}
 MACRO_EMOTIONS = {"negative": 105, "others": 63, "surprise": 16, "positive": 116}
-CASME_SQ_IDS = [15, 16, *range(19, 28), *range(29, 39), 40]
-CASME_SQ_VIDEOS = {
-    "disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502", "happy2": "0503",
-    "happy3": "0505", "happy4": "0507", "happy5": "0508",
-}  # fmt: skip
 NO_OFFSET, APEX_OUTSIDE = 44, 4
 
 CASME3A_EMOTIONS = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sad": 57, "happy": 55}
 CASME3A_OBJECTIVE = {"I": 15, "II": 151, "III": 234, "IV": 37, "V": 47, "VI": 3, "VII": 373}
-CASME3A_WRONG = {tuple(row[:3]): (row[3], row[4]) for row in layouts.CASME3A_WRONG}
-"""(subject, folder, onset) → (apex, offset) of the six rows known to be wrong."""
+CASME3A_WRONG = [
+    ["spNO.149", "d", 112, 83, 170, "4", "II", "anger"], ["spNO.216", "d", 3647, 2655, 2667, "4", "II", "anger"],
+    ["spNO.40", "e", 1812, 1830, 0, "4", "II", "fear"], ["spNO.40", "e", 2327, 2380, 0, "4", "II", "fear"],
+    ["spNO.216", "e", 0, 0, 9, "4", "II", "sad"], ["spNO.214", "c", 22, 28, 3460, "4", "II", "disgust"],
+]  # fmt: skip
 CASME3A_SUBJECTS = [f"spNO.{n}" for n in (*range(1, 92), 149, 214, 216)]
-ONLY_OTHERS = CASME3A_SUBJECTS[:6]
-SEVERAL_CLIPS, SINGLE_CLIPS = 191, 284
-"""Numbers of folders with several clips, one of them in CASME3A_WRONG, and of folders with one."""
 
 CASME3C_EMOTIONS = {"negative": 99, "surprise": 30, "others": 20, "positive": 16}
 
 
-def casme_sq_rows() -> list[list]:
-    """357 rows of 22 participants; 9 have micro-expressions of the three classes, 14 of the four."""
+def write_casme_sq(root: Path) -> Path:
+    """357 rows of 22 participants; 9 have micro-expressions of the three classes, 14 of the four.
+
+    The sheets of participants and videos are missing; the adapter knows their contents.
+    """
     rows: list[list] = []
-    taken: dict[tuple[int, str], int] = {}
-    videos = cycle(CASME_SQ_VIDEOS)
-
-    def add(participant: int, emotion: str, length: int, expression: str) -> None:
-        video = next(videos)
-        number = taken[participant, video] = taken.get((participant, video), 0) + 1
-        onset = 300 * number
-        units = [4, "4+7", "R12+L14"][len(rows) % 3]
-        said = "happyiness" if len(rows) == 100 else "disgust"
-        apex, offset = onset + length // 2, onset + length - 1
-        rows.append([participant, f"{video}_{number}", onset, apex, offset, units, emotion, expression, said])
-
-    for emotion, count in MICRO_EMOTIONS.items():
-        everybody = cycle(range(1, 15 if emotion == "others" else 10))
-        for number in range(count):
-            add(next(everybody), emotion, 9 + number % 9, layouts.MICRO)
-    for emotion, count in MACRO_EMOTIONS.items():
-        everybody = cycle([22, *range(1, 22)] if emotion == "others" else range(1, 22))
-        for number in range(count):
-            add(next(everybody), emotion, 20 + number % 60, layouts.MACRO)
+    for kind, emotions, of_others, of_the_rest in (
+        (layouts.MICRO, MICRO_EMOTIONS, range(1, 15), range(1, 10)),
+        (layouts.MACRO, MACRO_EMOTIONS, range(22, 0, -1), range(1, 22)),
+    ):
+        for emotion, count in emotions.items():
+            participants = cycle(of_others if emotion == "others" else of_the_rest)
+            for participant, _ in zip(participants, range(count), strict=False):
+                clip, onset = f"happy1_{len(rows)}", 300 * len(rows) + 1
+                rows.append([participant, clip, onset, onset + 5, onset + 10, "4+7", emotion, kind, "anger"])
     macro = [row for row in rows if row[7] == layouts.MACRO]
-    for row in macro[10 : 10 + NO_OFFSET]:
+    for row in macro[:NO_OFFSET]:
         row[4] = 0
-    for row, apex in zip(macro[100 : 100 + APEX_OUTSIDE], (-3, -40, 200, 90), strict=True):
+    for row, apex in zip(macro[-APEX_OUTSIDE:], (-3, -40, 200, 90), strict=True):
         row[3] = row[2] + apex
     for place, units in {3: None, 60: None, 61: "14or23", 62: "10or11"}.items():
         rows[place][5] = units
-    return rows
-
-
-def write_casme_sq(root: Path, name: str = layouts.CASME_SQ_FILE) -> Path:
-    """Three sheets without headers; a code that the spreadsheet converted to a number."""
-    ids = [[subject, f"s{subject}", number] for number, subject in enumerate(CASME_SQ_IDS, start=1)]
-    videos = [[102 if code == "0102" else code, video] for video, code in CASME_SQ_VIDEOS.items()]
-    sheets = {"CASFEcode_final": casme_sq_rows(), "naming_rule1": ids, "naming_rule2": videos}
-    layouts.write_workbook(root / name, **sheets)
-    return root
-
-
-def casme3a_rows() -> list[list]:
-    """860 rows in 474 folders and in those of the wrong rows; six subjects have only `others`."""
-    wrong = [[*row[:6], "II", row[7]] for row in layouts.CASME3A_WRONG]
-    rows = []
-    subjects = cycle(CASME3A_SUBJECTS)
-    for folder in range(SEVERAL_CLIPS - 1 + SINGLE_CLIPS):
-        subject, letter = next(subjects), "fghijk"[folder // len(CASME3A_SUBJECTS)]
-        for clip in range(3 if folder < SEVERAL_CLIPS - 1 else 1):
-            rows.append([subject, letter, 100 + 200 * clip])
-    emotions = dict(CASME3A_EMOTIONS)
-    for row in wrong:
-        emotions[row[7]] -= 1
-    emotions["others"] -= sum(row[0] in ONLY_OTHERS for row in rows)
-    rest = iter(spread(emotions))
-    classes = dict(CASME3A_OBJECTIVE)
-    classes["II"] -= len(wrong)
-    objective = iter(spread(classes))
-    for number, row in enumerate(rows):
-        length = 61 + number if number < 71 else 7 if number < 89 else 22
-        apex = row[2] if 100 <= number < 154 else row[2] + length // 2
-        emotion = "others" if row[0] in ONLY_OTHERS else next(rest)
-        if emotion == "others" and number % 2:
-            emotion = "Others"
-        row += [apex, row[2] + length - 1, 4 if number % 3 else "4+7", next(objective), emotion]
-    return rows + wrong
+    return layouts.write_workbook(root / layouts.CASME_SQ_FILE, CASFEcode_final=rows).parent
 
 
 def write_casme3a(root: Path) -> Path:
-    """The workbook of version 2, with a sheet before the labels."""
-    sheets = {"readme": [["labels of version 2"]], "label": [layouts.CASME3A_HEADER, *casme3a_rows()]}
-    layouts.write_workbook(root / layouts.CASME3A_FILE, **sheets)
-    return root
+    """860 rows of 94 subjects, six of whom have only `others`; 54 have the apex at the onset, and six are wrong."""
+    wrong = Counter(row[7] for row in CASME3A_WRONG)
+    emotions = spread({name: count - wrong[name] for name, count in CASME3A_EMOTIONS.items()})
+    objective = spread(CASME3A_OBJECTIVE | {"II": CASME3A_OBJECTIVE["II"] - len(CASME3A_WRONG)})
+    others, rest = cycle(CASME3A_SUBJECTS), cycle(CASME3A_SUBJECTS[6:])
+    rows = []
+    for number, (emotion, label) in enumerate(zip(emotions, objective, strict=True)):
+        subject, onset = next(others if emotion == "others" else rest), 100 * number + 1
+        apex = onset + 11 * (number >= 54)
+        emotion = emotion.title() if emotion == "others" and number % 2 else emotion
+        rows.append([subject, "f", onset, apex, onset + 21, 4 if number % 3 else "4+7", label, emotion])
+    lines = [layouts.CASME3A_HEADER, *rows, *CASME3A_WRONG]
+    return layouts.write_workbook(root / layouts.CASME3A_FILE, readme=[["labels of version 2"]], label=lines).parent
 
 
 def write_casme3c(root: Path) -> Path:
@@ -235,8 +195,7 @@ def write_casme(root: Path) -> Path:
         clip = "EP02_5" if number < 6 else f"EP{number:03d}"
         cell = f"{subject:02d}" if number % 2 else subject
         rows.append([cell, clip, None, onset, onset + 4, onset + 5, onset + 9, None, "4+7", emotion])
-    save(root / "casme.xlsx", [layouts.CASME_HEADER, *rows])
-    return root
+    return save(root / "casme.xlsx", [layouts.CASME_HEADER, *rows]).parent
 
 
 DFME_TRAIN = {
@@ -279,15 +238,12 @@ def write_dfme(root: Path) -> Path:
 
 def write_mmew(root: Path) -> Path:
     """300 rows of 30 subjects; subjects as number and as text, a row with only a remark."""
-    taken: dict[tuple[int, str], int] = {}
     rows: list[list] = []
     for number, subject, emotion in in_turn(MMEW_EMOTIONS, range(1, 31)):
-        count = taken[subject, emotion] = taken.get((subject, emotion), 0) + 1
-        clip = f"S{subject:02d}-{_MMEW_CODES.index(emotion) + 1:02d}-{count:03d}"
+        clip = f"S{subject:02d}-{_MMEW_CODES.index(emotion) + 1:02d}-{number:03d}"
         rows.append([f"S{subject:02d}" if number % 2 else subject, clip, 1, 10, 30, "4+7", emotion, None])
     remark: list = [*[None] * 7, "the apex is hard to see"]
-    save(root / "MMEW_Micro_Exp.xlsx", [layouts.MMEW_HEADER, *rows[:100], remark, *rows[100:]])
-    return root
+    return save(root / "MMEW_Micro_Exp.xlsx", [layouts.MMEW_HEADER, *rows[:100], remark, *rows[100:]]).parent
 
 
 def write_fourdme(root: Path) -> Path:
@@ -297,23 +253,17 @@ def write_fourdme(root: Path) -> Path:
         marks = [int(name in emotion) for name in ("Positive", "Negative", "Surprise", "Repression", "Others")]
         units = "4+7(k)" if number % 2 else 4
         rows.append([subject, f"clip_{number}", 1, emotion, 12, 15, 18, units, None, 1, *marks, None, sum(marks)])
-    save(root / "4DME_Labelling_Micro_release v1.xlsx", [layouts.FOURDME_HEADER, *rows])
-    return root
-
-
-def smic_clips() -> list[str]:
-    """164 names, including those with known faults in the cropped release."""
-    names = list(SMIC_QUIRKS)
-    for code, count in SMIC_EMOTIONS.items():
-        left = count - sum(code in name.split("_") for name in SMIC_QUIRKS)
-        subjects = cycle(SMIC_SUBJECTS)
-        names += [f"s{next(subjects)}_{code}_{20 + number // 16:02d}" for number in range(left)]
-    return names
+    return save(root / "4DME_Labelling_Micro_release v1.xlsx", [layouts.FOURDME_HEADER, *rows]).parent
 
 
 def write_smic(root: Path, cropped: bool) -> Path:
-    """The tree of SMIC-HS; among the crops, one clip is empty and four lack a frame."""
-    for place, clip in enumerate(smic_clips()):
+    """164 clips in the tree of SMIC-HS; among the crops, one clip is empty and four lack a frame."""
+    clips = list(SMIC_QUIRKS)
+    for code, count in SMIC_EMOTIONS.items():
+        left = count - sum(code in name.split("_") for name in SMIC_QUIRKS)
+        subjects = cycle(SMIC_SUBJECTS)
+        clips += [f"s{next(subjects)}_{code}_{20 + number // 16:02d}" for number in range(left)]
+    for place, clip in enumerate(clips):
         subject, code, _ = clip.split("_")
         numbers = [*range(61206 + place, 61210 + place)]
         if cropped and clip in SMIC_QUIRKS:

@@ -24,7 +24,7 @@ def load(path: Path) -> Protocol:
     return settings(Protocol, configuration(f"protocol={path.stem}").protocol)
 
 
-def test_a_dataset_brings_a_protocol_of_its_own_and_another_choice_wins() -> None:
+def test_a_dataset_has_a_default_protocol_and_another_can_be_chosen() -> None:
     assert configuration("data=samm").protocol.name == "samm_5c"
     assert configuration("data=casme2", "protocol=casme2_5c_246").protocol.name == "casme2_5c_246"
     assert configuration("+experiment=casme2_loso").protocol.name == "casme2_5c_249"
@@ -49,8 +49,6 @@ def protocol(**changes) -> Protocol:
 
 
 WHOLE = {"disgust": 3, "sadness": 2, "happiness": 2, "fear": 4}
-
-
 COUNTS: dict[str, dict[str, tuple[int, int]]] = {
     "casme2": {
         "casme2_5c_249": (249, 26), "casme2_3c": (150, 24), "casme2_3c_156": (156, 25), "casme2_3c_156_2014": (156, 25),
@@ -74,7 +72,7 @@ COUNTS: dict[str, dict[str, tuple[int, int]]] = {
 """Dataset → protocol → (number of clips, number of subjects)."""
 
 
-def test_every_published_protocol_of_the_field_is_there_with_its_clips_and_subjects() -> None:
+def test_every_published_protocol_has_its_clips_and_subjects() -> None:
     published = [path for path in FILES if not path.stem.startswith(("cd6me", "fourdme_5c", "synthetic"))]
     there = {path.stem: load(path).expected for path in published}
     counts = {name: pair for dataset, pairs in COUNTS.items() for name, pair in pairs.items() if dataset != "fourdme"}
@@ -82,7 +80,7 @@ def test_every_published_protocol_of_the_field_is_there_with_its_clips_and_subje
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_protocol_file_builds_under_its_own_name_with_counts_that_add_up(path: Path) -> None:
+def test_every_protocol_file_has_its_own_name_and_counts_that_add_up(path: Path) -> None:
     built = load(path)
     assert built.name == path.stem
     assert len(built.class_names) >= 2
@@ -103,7 +101,7 @@ def test_every_protocol_file_builds_under_its_own_name_with_counts_that_add_up(p
         assert built.of(name).labels in (None, *get_class(member._target_).label_versions)
 
 
-def test_a_whole_copy_passes_and_one_with_less_is_refused_with_the_counts_and_the_way_out() -> None:
+def test_a_complete_copy_passes_and_an_incomplete_one_is_refused_with_its_counts() -> None:
     chosen = protocol().apply(table(**WHOLE))
     assert chosen["target"].value_counts().to_dict() == {"negative": 5, "positive": 2}
     assert "fear" not in set(chosen["emotion"]) and [*chosen.index] == [*range(7)]
@@ -115,11 +113,11 @@ def test_a_whole_copy_passes_and_one_with_less_is_refused_with_the_counts_and_th
         protocol().apply(table(**WHOLE).assign(subject=lambda t: t["subject"].replace("03", "02")))
 
 
-def test_a_subject_that_is_not_tested_must_be_annotated_but_needs_no_clip_of_the_protocol() -> None:
+def test_untested_subjects_must_be_annotated_but_need_no_clip_of_the_protocol() -> None:
     clips = table(**WHOLE)
     clips.loc[clips["emotion"] == "fear", "subject"] = "036"
     assert len(protocol(untested=["036", "02"]).apply(clips)) == 7
-    with pytest.raises(UserError, match=r"not annotated: 18\.\n  Annotated: 01, 02, 03, 036"):
+    with pytest.raises(UserError, match="annotated: 18"):
         protocol(untested=["18"]).apply(clips)
     assert len(protocol(untested=["18"], strict=False).apply(clips)) == 7
 
@@ -134,34 +132,25 @@ def composite(**changes) -> Protocol:
     return protocol(**{**options, "expected": {"clips": 13, "subjects": 6}, **changes})
 
 
-def test_a_composite_takes_each_datasets_own_classes_and_keeps_subjects_of_one_name_apart() -> None:
+def test_a_composite_uses_the_classes_of_each_dataset_and_keeps_subjects_apart() -> None:
     clips = pd.concat([table(**WHOLE), table(**WHOLE).assign(dataset="samm")], ignore_index=True)
     chosen = composite().apply(clips)
     found = chosen.groupby("dataset")["emotion"].unique().map(sorted).to_dict()
     assert found == {"casme2": ["disgust", "happiness"], "samm": ["fear", "happiness", "sadness"]}
     with pytest.raises(UserError, match="casme2: clips: 5 expected, 4 found"):
         composite().apply(clips.iloc[1:])
-    for wrong, named in (
-        ({"classes": {"other": ["fear"], "positive": []}}, "other, positive"),
-        ({"clases": {}}, "clases"),
-    ):
-        with pytest.raises(UserError, match=named):
+    for wrong in ({"classes": {"other": ["fear"], "positive": []}}, {"clases": {}}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
             composite(parts={"samm": wrong})
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("labels", "2014"), ("include", {"01/EP001": "fear"}), ("exclude", ["01/EP001"])]
-)
-def test_what_a_composite_would_ignore_is_refused_with_the_place_where_it_belongs(option: str, value: object) -> None:
-    with pytest.raises(UserError, match=rf"protocol\.parts\.<dataset>\.{option}"):
-        composite(**{option: value})
-    part = {"name": "a", "classes": {"negative": ["disgust"], "positive": ["happiness"]}}
-    assert composite(parts={"casme2": {**part, option: value}}).of("casme2").name == "a"
-    with pytest.raises(UserError, match=r"protocol\.untested"):
-        composite(parts={"casme2": {**part, "untested": ["01"]}})
+def test_a_composite_refuses_options_that_belong_to_its_parts() -> None:
+    for option, value in (("labels", "2014"), ("include", {"01/EP001": "fear"}), ("exclude", ["01/EP001"])):
+        with pytest.raises(UserError, match=rf"protocol\.parts\.<dataset>\.{option}"):
+            composite(**{option: value})
 
 
-def test_by_action_units_a_clip_is_of_several_classes_or_none_and_stays() -> None:
+def test_by_action_units_a_clip_has_several_classes_or_none_and_is_kept() -> None:
     clips = table(happiness=6).assign(action_units=["6+L12", "12", "?", "4or7", "4?", ""])
     options = {"column": "action_units", "classes": {"AU6": [6], "AU12": [12], "AU4": [4]}}
     built = protocol(**options, expected={"clips": 6, "classes": {"AU6": 1, "AU12": 2, "AU4": 1}})
@@ -172,36 +161,29 @@ def test_by_action_units_a_clip_is_of_several_classes_or_none_and_stays() -> Non
     ("changes", "named"),
     [
         ({"column": "emotions"}, "protocol.column"), ({"split": "random"}, "protocol.split"),
-        ({"folds": 1}, "protocol.folds"), ({"classes": {"a": ["fear"], "b": ["Fear"]}}, "fear"),
-        *(({"classes": classes}, "protocol.classes") for classes in ("fear", {"a": "fear"}, {"a": None})),
-        # 036 in YAML without quotes, and similar mistakes
-        *(({"untested": untested}, "protocol.untested") for untested in ([36], "036", None)),
-        ({"column": "action_units", "classes": {"AU6+AU12": [6], "AU4": [4]}}, r"'AU6\+AU12' cannot be the name"),
-        ({"column": "action_units", "classes": {"": [6]}}, "'' cannot be the name"),
-        ({"column": "action_units", "classes": {"AU6": ["AU6"]}}, "'AU6' is not an action unit"),
-        ({"column": "action_units", "classes": {"AU0": [0]}}, "'0' is not an action unit"),
+        ({"classes": {"a": ["fear"], "b": ["Fear"]}}, "fear"), ({"classes": {"a": "fear"}}, "protocol.classes"),
+        ({"untested": [36]}, "protocol.untested"),  # 036 in YAML without quotes
+        ({"column": "action_units", "classes": {"AU6+AU12": [6], "AU4": [4]}}, r"AU6\+AU12"),
+        ({"column": "action_units", "classes": {"AU0": [0]}}, "'0'"),
         ({"expected": {"classes": {"negativ": 5}}}, "negativ"),
-        *(({"expected": expected}, "protocol.expected")
-          for expected in (None, {"clip": 7}, {"classes": {"negative": "five"}}, {"clips": "7"}, {"datasets": 3},
-                           {"splits": 3}, {"splits": {"train": 3}})),
-        ({"include": ["01/EP01"]}, "protocol.include"), ({"exclude": "01/EP01"}, "protocol.exclude"),
+        ({"expected": {"clip": 7}}, "protocol.expected"), ({"expected": {"clips": "7"}}, "protocol.expected"),
     ],
 )  # fmt: skip
-def test_a_protocol_that_cannot_be_meant_is_refused_by_key(changes: dict[str, Any], named: str) -> None:
+def test_a_wrong_option_of_a_protocol_is_refused_by_name(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=named):
         protocol(**changes)
 
 
-def test_shuffling_deals_out_each_subjects_classes_and_single_clips_among_themselves() -> None:
+def test_labels_are_shuffled_within_each_subject_and_among_single_clips() -> None:
     random = np.random.default_rng(0)
     subjects = [*np.repeat(["01", "02", "03"], 20), *[f"single{n}" for n in range(12)]]
     clips = pd.DataFrame({"dataset": "d", "subject": subjects, "target": random.choice(list("abc"), len(subjects))})
     options = {"name": "p", "dataset": "d", "classes": {"a": ["a"], "b": ["b"], "c": ["c"]}}
     assert Protocol(**options).shuffle(clips).equals(clips["target"])
-    dealt = Protocol(**options, shuffled=1).shuffle(clips)
-    assert dealt.equals(Protocol(**options, shuffled=1).shuffle(clips))
-    assert not dealt.equals(Protocol(**options, shuffled=2).shuffle(clips))
+    shuffled = Protocol(**options, shuffled=1).shuffle(clips)
+    assert shuffled.equals(Protocol(**options, shuffled=1).shuffle(clips))
+    assert not shuffled.equals(Protocol(**options, shuffled=2).shuffle(clips))
     kind = clips["subject"].where(clips["subject"].str.len() == 2, "single")
     for name in set(kind):
-        before, after = clips["target"][kind == name], dealt[kind == name]
+        before, after = clips["target"][kind == name], shuffled[kind == name]
         assert sorted(before) == sorted(after) and not before.equals(after)

@@ -23,11 +23,11 @@ from fdp_lightning.data.faces.alignment import find_face
 from fdp_lightning.data.input_video.source import FrameFolder, VideoFile
 from fdp_lightning.data.synthetic import SyntheticFaces
 from fdp_lightning.data.synthetic.action_units import ACTION_UNITS, CASME2_EMOTIONS, Emotion, code, warp_field
-from fdp_lightning.data.synthetic.clip import DRIFT_SHIFT, KINDS, ClipPlan, Scene, _drift, plan_clip, render, stage
+from fdp_lightning.data.synthetic.clip import KINDS, ClipPlan, _drift, plan_clip, render, stage
 from fdp_lightning.data.synthetic.film import CODINGS, FILM_STREAM, draw_clip, draw_film, write_film, write_frames
 from fdp_lightning.data.synthetic.generator import subject_of
 from fdp_lightning.data.synthetic.identity import Framing, Photograph, find_portraits
-from fdp_lightning.data.synthetic.layouts import LAYOUTS, SammLayout
+from fdp_lightning.data.synthetic.layouts import LAYOUTS
 from fdp_lightning.errors import UserError
 
 pytestmark = pytest.mark.costly
@@ -72,23 +72,19 @@ def grey(path: Path) -> np.ndarray:
 
 def test_casme2_layout(written: Written) -> None:
     root = written(replace(SMALL, clips_per_emotion=2))
-    sheet = load_workbook(root / "CASME2-coding-20190701.xlsx")["Sheet1"]
-    header, *rows = sheet.iter_rows(values_only=True)
+    header, *rows = load_workbook(root / "CASME2-coding-20190701.xlsx")["Sheet1"].iter_rows(values_only=True)
     assert [*header] == CASME2_HEADER
     counts = Counter((row[0], row[8]) for row in rows)
     assert counts == dict.fromkeys(product(("01", "02"), CLASSES), 2)  # two of each; subjects are text
-    assert len({(row[0], row[1].lower()) for row in rows}) == len(rows)
     truth = truth_of(root)[["subject", "clip", "onset", "apex", "offset", "action_units", "emotion"]]
     stated = [[*row[:2], *row[3:6], str(row[7]), row[8]] for row in rows]
     assert sorted(stated) == sorted(truth.values.tolist())
-    for subject, clip, _, onset, apex, offset, _, units, _ in rows:
+    for subject, clip, _, onset, apex, offset, *_ in rows:
         assert isinstance(onset, int) and onset < apex < offset and 8 <= offset - onset + 1 <= 10
-        assert isinstance(units, int) or not units.isdigit()
         folder = root / "CASME2_RAW_selected" / f"sub{subject}" / clip
         assert {p.name for p in folder.iterdir()} == {f"img{n}.jpg" for n in range(onset, offset + 1)}
-    picture = cv2.imread(str(folder / f"img{onset}.jpg"), cv2.IMREAD_UNCHANGED)
-    assert picture.shape == (240, 320, 3) and np.ptp(picture.astype(int), axis=2).max() > 5
-    assert sum(p.is_dir() for p in (root / "CASME2_RAW_selected").rglob("*")) == 2 + len(rows)
+    image = cv2.imread(str(folder / f"img{onset}.jpg"), cv2.IMREAD_UNCHANGED)
+    assert image.shape == (240, 320, 3) and np.ptp(image.astype(int), axis=2).max() > 5
 
 
 def test_samm_layout(written: Written) -> None:
@@ -100,18 +96,14 @@ def test_samm_layout(written: Written) -> None:
     for number, row in enumerate(rows, start=15):
         assert row[6] == f"=F{number}-D{number}+1" and row[10] in range(1, 8)
         names = sorted(p.name for p in (root / row[0] / row[1]).iterdir())
-        assert len({len(name) for name in names}) == 1
         assert [int(name[4:-4]) for name in names] == list(range(row[3], row[5] + 1))
-        if row[9] == "Contempt":
-            assert {unit[0] for unit in str(row[8]).split("+")} <= {"L", "R"}
     assert {len(p.name) for p in root.rglob("*.jpg")} == {12, 13}, "both paddings should occur in ten clips"
     assert cv2.imread(str(next(root.rglob("*.jpg"))), cv2.IMREAD_UNCHANGED).ndim == 2
-    assert len(SammLayout.subjects) == 29 and SammLayout.subjects[-1] == "037"
     with pytest.raises(UserError, match="subjects is 30"):
         replace(SMALL, subjects=30, layout="samm")
 
 
-def test_bytes_depend_on_settings_alone(written: Written, tmp_path: Path) -> None:
+def test_the_bytes_depend_on_the_settings_alone(written: Written, tmp_path: Path) -> None:
     SMALL.write(tmp_path / "shared", workers=2)
     assert files_of(tmp_path / "shared") == files_of(written(SMALL))
     assert set(files_of(written(replace(SMALL, seed=1)))) != set(files_of(written(SMALL)))
@@ -127,7 +119,7 @@ def test_the_apex_is_where_the_face_differs_most_from_the_onset(written: Written
         assert difference[row.apex - row.onset] > 2 * difference[1]
 
 
-def test_motion_scales_with_amplitude_and_vanishes_without(written: Written) -> None:
+def test_motion_scales_with_amplitude_and_is_zero_without(written: Written) -> None:
     differences, peaks = {}, {}
     for amplitude in (0.0, 0.5, 1.0):
         root = written(replace(SMALL, subjects=1, noise=0.0, amplitude=amplitude))
@@ -139,7 +131,7 @@ def test_motion_scales_with_amplitude_and_vanishes_without(written: Written) -> 
     assert np.allclose(2 * peaks[0.5], peaks[1.0], atol=1e-3)
 
 
-def test_static_control_is_still(written: Written) -> None:
+def test_static_control_does_not_move(written: Written) -> None:
     static = replace(SMALL, control="static")
     quiet, noisy = written(replace(static, noise=0.0)), written(static)
     for _, files in clips_of(quiet):
@@ -155,7 +147,7 @@ def test_static_control_is_still(written: Written) -> None:
     assert (truth_of(noisy)["peak_px"] == 0).all()
 
 
-def test_reversed_control_is_the_same_clips_backwards(written: Written) -> None:
+def test_reversed_control_has_the_same_clips_backwards(written: Written) -> None:
     forward, backward = written(SMALL), written(replace(SMALL, control="reversed"))
     for (before, frames), (after, reversed_) in zip(clips_of(forward), clips_of(backward), strict=True):
         assert [path.read_bytes() for path in reversed_] == [path.read_bytes() for path in frames[::-1]]
@@ -176,26 +168,23 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_leftovers_of_the_dead_are_removed_and_the_finished_kept(tmp_path: Path) -> None:
+def test_leftovers_of_dead_processes_are_removed_and_a_finished_dataset_is_kept(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     leftover, living = (tmp_path / f".data.{socket.gethostname()}.{pid}.partial" for pid in (int(dead.stdout), 1))
-    living.mkdir()
-    leftover.mkdir()
-    (leftover / "img1.jpg").touch()
-    seen, root, settings = [], tmp_path / "data", replace(SMALL, subjects=1)
-    settings.write(root, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(n, 5) for n in range(1, 6)]
+    for folder in (living, leftover):
+        folder.mkdir()
+    root, settings = tmp_path / "data", replace(SMALL, subjects=1)
+    settings.write(root)
     assert sorted(p.name for p in tmp_path.iterdir()) == [living.name, "data"]
     settings.write(root, progress=lambda *_: pytest.fail("it is already there"))
     with pytest.raises(UserError, match="exists"):
         replace(settings, seed=5).write(root)
-    for damaged in ("[1]", '{"digest": '):
-        (root / "synthetic.json").write_text(damaged)
-        with pytest.raises(UserError, match="exists"):
-            settings.write(root)
+    (root / "synthetic.json").write_text('{"digest": ')
+    with pytest.raises(UserError, match="exists"):
+        settings.write(root)
 
 
-def test_mtcnn_finds_one_plausible_face_of_each_default_subject() -> None:
+def test_mtcnn_finds_one_face_per_subject_and_subjects_differ() -> None:
     onsets = []
     for number, clip in product(range(12), range(3)):
         identity, _, _ = subject_of(SyntheticFaces(), (Photograph(),), number)
@@ -205,9 +194,6 @@ def test_mtcnn_finds_one_plausible_face_of_each_default_subject() -> None:
         onsets.append(first[..., ::-1].copy())
     for face in map(find_face, onsets[::3]):
         assert (face.count, face.turn) == (1, 0) and face.confidence > 0.95
-        left, top, right, bottom = face.box
-        assert 80 < right - left < 160 and 90 < bottom - top < 200
-        assert left > -5 and right < 325 and top > -5 and bottom < 245
     faces = np.stack([cv2.resize(onset[60:220, 80:240], (16, 16)) for onset in onsets]).reshape(12, 3, -1)
     between, within = faces.mean(axis=1).std(axis=0).mean(), faces.std(axis=1).mean()
     assert between > within, "subjects should differ more than the clips of one"
@@ -216,36 +202,28 @@ def test_mtcnn_finds_one_plausible_face_of_each_default_subject() -> None:
 def test_own_portraits(tmp_path: Path) -> None:
     folder = tmp_path / "portraits"
     folder.mkdir()
-    with pytest.raises(UserError, match="no image"):
-        SyntheticFaces(portraits=str(folder))
     cv2.imwrite(str(folder / "a.png"), cv2.resize(data.astronaut()[:300, 60:400, ::-1], None, fx=1.5, fy=1.5))
     (photograph,) = find_portraits(folder)
     expected = (np.array(Photograph().landmarks) - (60, 0)) * 1.5
     assert np.abs(np.array(photograph.landmarks) - expected).max() < 6
     settings = replace(SMALL, subjects=1, portraits=folder)
-    settings.write(tmp_path / "data")
-    assert str(tmp_path) not in (tmp_path / "data" / "synthetic.json").read_text()
     assert settings.digest() != replace(SMALL, subjects=1).digest()
     cv2.imwrite(str(folder / "b.png"), np.full((200, 200, 3), 90, np.uint8))
     with pytest.raises(UserError, match=r"no face found in b\.png"):
-        settings.write(tmp_path / "again")
-    assert not (tmp_path / "again").exists()
+        settings.write(tmp_path / "data")
+    assert not (tmp_path / "data").exists()
 
 
-def staged(combination: tuple[int, ...], one_sided: float = 0) -> Scene:
+@pytest.mark.parametrize(
+    ("combination", "height", "direction"),
+    [((1, 2), -0.3, -1), ((4,), -0.3, 1), ((12,), 0.9, -1), ((15,), 1.0, 1), ((17,), 1.45, -1)],
+)
+def test_each_unit_moves_the_face_as_stated(combination: tuple[int, ...], height: float, direction: int) -> None:
+    """Where the motion is strongest (in face units, the mouth at 0.9), and whether it goes up (-1) or down."""
     identity, _, _ = subject_of(SyntheticFaces(), (Photograph(),), 0)
-    emotion = Emotion("any", ((1.0, combination),), one_sided)
+    emotion = Emotion("any", ((1.0, combination),))
     plan = plan_clip(emotion, (20, 20), identity.framing, 1.0, np.random.default_rng(0))
-    return stage(identity, plan, 240, 320, amplitude=1.0)
-
-
-# Units, vertical position of their strongest motion (face units, mouth at 0.9), and its direction (up: -1).
-PLACES = [((1, 2), -0.3, -1), ((4,), -0.3, 1), ((12,), 0.9, -1), ((15,), 1.0, 1), ((17,), 1.45, -1)]
-
-
-@pytest.mark.parametrize(("combination", "height", "direction"), PLACES)
-def test_the_face_moves_as_stated(combination: tuple[int, int] | tuple[int], height: float, direction: int) -> None:
-    scene = staged(combination)
+    scene = stage(identity, plan, 240, 320, amplitude=1.0)
     # Every frame at full resolution, in pixels, computed independently of the generator.
     moved = np.einsum("pt,phwc->thwc", scene.plan.course, scene.motion) * scene.plan.framing.unit
     strength = np.linalg.norm(moved, axis=-1)
@@ -257,14 +235,6 @@ def test_the_face_moves_as_stated(combination: tuple[int, int] | tuple[int], hei
     assert np.sign(moved[scene.apex, row, column, 1]) == direction
 
 
-def test_one_sided_motion_stays_on_its_side() -> None:
-    scene = staged((12,), one_sided=1)
-    strength = np.linalg.norm(scene.motion.sum(axis=0), axis=-1)
-    person_left = scene.points[..., 0] > 0  # the person's left is the image's right
-    left, right = strength[person_left].sum(), strength[~person_left].sum()
-    assert (left > 20 * right) if scene.plan.actions[0].side == "L" else (right > 20 * left)
-
-
 def test_head_drift_has_no_trend() -> None:
     drifts = np.stack([_drift(24, np.random.default_rng(seed)) for seed in range(400)])
     change = drifts[:, :, -1] - drifts[:, :, 0]
@@ -273,7 +243,7 @@ def test_head_drift_has_no_trend() -> None:
     assert 0.1 < drifts[:, 0].std() * 51 < 0.5
 
 
-def test_every_unit_of_the_table_moves_less_than_it_folds() -> None:
+def test_no_action_unit_folds_the_face() -> None:
     """A backward warp tears where neighbouring points swap, so its slope must stay below one."""
     unit_px, largest_px = 51.0, 4.5
     grid = np.dstack(np.meshgrid(np.arange(-1.5, 1.5, 0.01), np.arange(-1, 2, 0.01))).astype(np.float32)
@@ -301,7 +271,7 @@ def plans() -> list[ClipPlan]:
     return [planned(emotion, 1000 * i + n) for i, emotion in enumerate(CASME2_EMOTIONS) for n in range(200)]
 
 
-def test_the_face_rests_before_and_after_a_motion_of_at_most_sixty_percent(plans: list[ClipPlan]) -> None:
+def test_the_face_rests_before_and_after_a_motion_of_at_most_60_percent(plans: list[ClipPlan]) -> None:
     shortest = [planned(CASME2_EMOTIONS[0], seed, (8, 8)) for seed in range(200)]
     for plan in plans + shortest:
         moves = plan.course.max(axis=0) > 0
@@ -313,54 +283,31 @@ def test_the_face_rests_before_and_after_a_motion_of_at_most_sixty_percent(plans
     assert min(shares) > 0.3 and np.ptp(shares) > 0.1
 
 
-def test_blinks_and_turns_say_nothing_about_the_class(plans: list[ClipPlan]) -> None:
+def test_blinks_and_turns_are_independent_of_the_class(plans: list[ClipPlan]) -> None:
     for emotion in CASME2_EMOTIONS:
         counts = Counter(kind_of(plan) for plan in plans if plan.emotion == emotion.name)
         for kind, share in KINDS.items():
             assert counts[kind] / 200 == pytest.approx(share, abs=0.11)  # 3.5 standard deviations
 
 
-def test_a_blink_is_short_and_a_turn_is_slow_and_larger_than_the_drift(plans: list[ClipPlan]) -> None:
-    for plan in plans:
-        if kind_of(plan) == "blink":
-            closed = np.flatnonzero(plan.nuisance.course)
-            assert 3 <= len(closed) <= 5 and np.ptp(closed) == len(closed) - 1
-            assert closed[0] > 0 and closed[-1] < plan.frames - 1
-        elif kind_of(plan) == "turn":
-            assert plan.nuisance.course[0] == 0 and plan.nuisance.course.max() == pytest.approx(1, abs=0.02)
-            size = np.hypot(*plan.nuisance.shift)
-            assert size > 2 * DRIFT_SHIFT
-            # A face unit is about 51 px: the fastest moves by less than a pixel from frame to frame.
-            assert np.abs(np.diff(plan.nuisance.course)).max() * size < 1 / 51
-    turns = [plan.nuisance.shift[0] > 0 for plan in plans if kind_of(plan) == "turn"]
-    assert 0.35 < np.mean(turns) < 0.65
-
-
-def test_a_nuisance_is_drawn_where_it_should_be_and_counts_as_no_motion_of_a_unit() -> None:
+@pytest.mark.parametrize("kind", ["blink", "turn"])
+def test_a_nuisance_is_drawn_but_is_no_motion_of_a_unit(kind: str) -> None:
     identity, _, _ = subject_of(SyntheticFaces(), (Photograph(),), 0)
-    kinds = {}
-    for seed in range(50):
-        plan = planned(CASME2_EMOTIONS[0], seed)  # happiness: nothing moves above the cheeks
-        kinds.setdefault(kind_of(plan), plan)
-    for kind in ("blink", "turn"):
-        plan = kinds[kind]
-        scene, without = (stage(identity, one, 240, 320, amplitude=1.0) for one in (plan, replace(plan, nuisance=None)))
-        assert scene.apex == without.apex and (scene.displacement == without.displacement).all()
-        drawn, calm = (list(render(one, 1.0, False, np.random.default_rng(0))) for one in (scene, without))
-        strongest = int(plan.nuisance.course.argmax())
-        change = np.abs(drawn[strongest].astype(float) - calm[strongest]).mean(axis=2)
-        eyes = (np.abs(scene.points[..., 1]) < 0.25) & (np.abs(scene.points[..., 0]) < 0.9)
-        mouth = (np.abs(scene.points[..., 1] - 0.9) < 0.25) & (np.abs(scene.points[..., 0]) < 0.5)
-        assert change[eyes].mean() > 2
-        assert change[mouth].mean() < 0.1 if kind == "blink" else change[mouth].mean() > 1
-        # Without noise, every frame before and after the motion equals the first one.
-        still = [*render(scene, 0.0, False, np.random.default_rng(0))]
-        assert all((picture == still[0]).all() for picture in still[: plan.moving[0]] + still[plan.moving[1] + 1 :])
-        assert (still[scene.apex] != still[0]).any()
+    plan = next(plan for seed in range(50) if kind_of(plan := planned(CASME2_EMOTIONS[0], seed)) == kind)
+    scene, without = (stage(identity, one, 240, 320, amplitude=1.0) for one in (plan, replace(plan, nuisance=None)))
+    assert scene.apex == without.apex and (scene.displacement == without.displacement).all()
+    drawn, calm = (list(render(one, 1.0, False, np.random.default_rng(0))) for one in (scene, without))
+    strongest = int(plan.nuisance.course.argmax())
+    change = np.abs(drawn[strongest].astype(float) - calm[strongest]).mean(axis=2)
+    eyes = (np.abs(scene.points[..., 1]) < 0.25) & (np.abs(scene.points[..., 0]) < 0.9)
+    assert change[eyes].mean() > 2
+    # Without noise, every frame before and after the motion equals the first one.
+    still = [*render(scene, 0.0, False, np.random.default_rng(0))]
+    assert all((frame == still[0]).all() for frame in still[: plan.moving[0]] + still[plan.moving[1] + 1 :])
+    assert (still[scene.apex] != still[0]).any()
 
 
-def test_the_plain_course_is_what_it_was() -> None:
-    """Figures are from version 3 of the generator, before other courses existed."""
+def test_the_plain_course_is_that_of_version_3() -> None:
     assert SyntheticFaces().digest() == "7ace5b2c"
     plan = planned(CASME2_EMOTIONS[1], 7, course="plain")
     assert plan.nuisance is None and plan.moving == (1, plan.frames - 1)
@@ -370,23 +317,20 @@ def test_the_plain_course_is_what_it_was() -> None:
     assert plan.course.sum(axis=1) == pytest.approx(sums)
 
 
-def test_the_annotations_and_the_ground_truth_say_what_is_drawn(written: Written) -> None:
+def test_the_ground_truth_of_the_wild_course_says_when_the_face_moves(written: Written) -> None:
     truth = truth_of(written(WILD))
     assert set(truth["nuisance"]) <= set(KINDS) and (truth["residual"] == 0).all()
     assert (truth["onset"] + 2 <= truth["motion_start"]).all() and (truth["motion_end"] <= truth["offset"] - 2).all()
-    assert (truth["motion_start"] <= truth["apex"]).all() and (truth["apex"] <= truth["motion_end"]).all()
+    assert truth["apex"].between(truth["motion_start"], truth["motion_end"]).all()
     backward = truth_of(written(replace(WILD, control="reversed")))
     for start, end in (("motion_start", "motion_end"), ("onset", "offset")):
         assert (backward[start] - backward["onset"]).equals(truth["offset"] - truth[end])
-    plain = truth_of(written(replace(WILD, course="plain")))
-    assert not {"motion_start", "motion_end", "nuisance"} & {*plain}
 
 
-def test_wrong_settings_are_named() -> None:
+def test_wrong_settings_are_refused_by_name() -> None:
     wrong: list[tuple[str, Any]] = [
-        ("control", "revers"), ("course", "wilder"), ("layout", "smic"), ("subjects", 0), ("subjects", 100),
-        ("seed", -1), ("min_frames", 7), ("max_frames", 7), ("amplitude", -0.1), ("noise", float("nan")),
-        ("height", 20), ("clips_per_emotion", 0), ("portraits", "/no/such/folder"),
+        ("course", "wilder"), ("layout", "smic"), ("subjects", 100), ("min_frames", 7), ("max_frames", 7),
+        ("amplitude", -0.1), ("noise", float("nan")), ("portraits", "/no/such/folder"),
     ]  # fmt: skip
     for option, value in wrong:
         with pytest.raises(UserError, match=f"{option}(=| is ).*expected"):
@@ -396,49 +340,38 @@ def test_wrong_settings_are_named() -> None:
 FILM = SyntheticFaces(min_frames=8, max_frames=9, height=120, width=160)
 
 
-def luma(picture: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(float)
-
-
 @pytest.mark.parametrize("suffix", [*CODINGS])
 def test_a_film_and_its_frames_show_the_clip(tmp_path: Path, suffix: str) -> None:
     clip = draw_film(tmp_path / f"clip{suffix}", "happiness", seed=1, fps=50, settings=FILM)
     write_frames(tmp_path / "frames", clip.images)
-    film, folder = VideoFile(tmp_path / f"clip{suffix}"), FrameFolder(tmp_path / "frames", 50)
-    for video in (film, folder):
+    drawn = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(float) for image in clip.images]
+    for video in (VideoFile(tmp_path / f"clip{suffix}"), FrameFolder(tmp_path / "frames", 50)):
         frames = list(video.frames())
         assert video.warnings == []
-        times = [n / 50 for n in range(len(clip.images))]
-        assert [frame.seconds for frame in frames] == pytest.approx(times, abs=6e-4)
-        drawn = [luma(picture[..., ::-1]) for picture in clip.images]
-        seen = [luma(frame.read()) for frame in frames]
+        assert [frame.seconds for frame in frames] == pytest.approx([n / 50 for n in range(len(drawn))], abs=6e-4)
+        seen = [cv2.cvtColor(frame.read(), cv2.COLOR_RGB2GRAY).astype(float) for frame in frames]
         assert np.abs(np.subtract(seen, drawn)).mean() < 1.5
         assert abs(np.subtract(seen, drawn).mean()) < 0.5
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_film_is_drawn_again_bit_for_bit_and_by_seed_and_emotion() -> None:
+def test_a_film_depends_on_seed_and_emotion_alone() -> None:
     clip, again, by_index = draw_clip("happiness", 4, FILM), draw_clip("happiness", 4, FILM), draw_clip(0, 4, FILM)
-    assert clip.emotion == by_index.emotion == "happiness"
-    assert np.array_equal(clip.images, again.images)
-    assert np.array_equal(clip.images, by_index.images)
+    assert np.array_equal(clip.images, again.images) and np.array_equal(clip.images, by_index.images)
     for other in (draw_clip("happiness", 5, FILM), draw_clip("disgust", 4, FILM)):
         assert not np.array_equal(other.images[0], clip.images[0])
     # Datasets number subjects from 0, and none reaches the number of a film's subject.
     assert max(layout.max_subjects for layout in LAYOUTS.values()) < FILM_STREAM
-    for unknown in ("joy", 5):
-        with pytest.raises(UserError, match=f"{unknown}.*expected one of happiness"):
-            draw_clip(unknown)
+    with pytest.raises(UserError, match="joy"):
+        draw_clip("joy")
 
 
-def test_a_film_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_film_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     even, odd = np.zeros((48, 64, 3), np.uint8), np.zeros((47, 64, 3), np.uint8)
-    for name, pictures, message in (
-        ("a.xyz", [even], "expected one of .mp4"),
-        ("a.mp4", [], "no image"),
+    for name, images, message in (
+        ("a.xyz", [even], ".mp4"),
         ("a.mp4", [odd], "even numbers"),
-        ("a.mp4", [*[even] * 90, odd], r"an image is \(47, 64, 3\)"),
+        ("a.mp4", [*[even] * 90, odd], r"\(47, 64, 3\)"),
     ):
         with pytest.raises(ValueError, match=message):
-            write_film(tmp_path / name, iter(pictures))
+            write_film(tmp_path / name, iter(images))
     assert list(tmp_path.iterdir()) == []
