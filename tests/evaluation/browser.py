@@ -20,11 +20,7 @@ LOOK = (Path(__file__).parent / "look.js").read_text()
 
 @contextmanager
 def chromium(*more: str) -> Iterator[Any]:
-    """Yield a running browser; skip the test if there is none, or fail with CI_REQUIRE_BROWSER=1.
-
-    Args:
-        more: further command-line arguments.
-    """
+    """Yield a running browser, with `more` arguments; skip the test if there is none; CI_REQUIRE_BROWSER=1: fail."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     try:
         from playwright.sync_api import sync_playwright

@@ -51,7 +51,7 @@ def test_a_fold_without_its_baselines_is_refused(table: pd.DataFrame) -> None:
             pool([*folds, *left], expected, CLASSES, names=list(BASELINES))
 
 
-def test_scores_follow_from_the_predictions_and_altered_ones_are_refused(run: Path, table: pd.DataFrame) -> None:
+def test_scores_and_differences_follow_from_the_predictions(run: Path, table: pd.DataFrame) -> None:
     found = read_run(run).metrics["baselines"]
     assert list(found) == list(BASELINES)
     for name, row in found.items():
@@ -59,10 +59,6 @@ def test_scores_follow_from_the_predictions_and_altered_ones_are_refused(run: Pa
         assert {key: value for key, value in row.items() if key != "last_minus"} == scored(Outcomes.of(part, CLASSES))
         difference = paired_differences([part], [last(table_of(0))], CLASSES)["uf1"]
         assert row["last_minus"]["uf1"] == {"value": difference.value, "ci95": difference.ci95, "p": difference.p}
-    path = run / "metrics.json"
-    path.write_text(path.read_text().replace(str(found["linear_arp"]["uf1"]), "0.01"))
-    with pytest.raises(UserError, match="baselines linear_arp uf1"):
-        read_run(run)
 
 
 def test_terminal_report_and_tables_show_each_baseline(run: Path, tmp_path: Path) -> None:

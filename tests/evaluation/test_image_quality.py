@@ -123,9 +123,11 @@ def test_a_uniform_image_is_a_reference_for_signed_images() -> None:
 
 @pytest.mark.parametrize("rms", [None, 0.2])
 def test_metrics_json_and_the_table_have_the_same_scores(tmp_path: Path, rms: float | None) -> None:
-    run = make_run(tmp_path / "run", exact=True, image_rms=rms)
-    outputs = read_outputs(run)
-    scores = extra_scores(run)
+    run = make_run(tmp_path / "run", image_rms=rms)
+    for path in run.glob("folds/*/outputs.npz"):
+        arrays = dict(np.load(path))
+        np.savez(path, **arrays | {"arp_of_input": arrays[TRUE]})  # identical, as they are by default
+    outputs, scores = read_outputs(run), extra_scores(run)
     assert (EVEN in scores.get(TRUE, {})) == (rms is not None)
     for row in quality_table(outputs, TRUE, qualities(outputs, TRUE))["rows"]:
         found = scores[TRUE][EVEN] if row["key"] == EVEN else scores[row["key"]]

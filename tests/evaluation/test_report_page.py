@@ -62,7 +62,6 @@ def test_the_page_is_complete_and_loads_nothing(whole_run: Path, pages: dict[boo
     assert [name for name in page.ids if name in SECTIONS] == SECTIONS
     assert len(page.ids) == len(set(page.ids))
     assert {load[1:] for load in page.loads if load.startswith("#")} <= set(page.ids)
-    assert not page.unlabelled
     assert page.tags.count("svg") == 1 + 1 + 6 + 3 + 3 + 2  # overview; calibration; quantities, of folds; classes; map
     wrong = pd.read_csv(whole_run / "predictions.csv").query("selection == 'last' and target != prediction")
     assert page.tags.count("img") == 4 * 2 * 3 + 3 * min(8, len(wrong))
@@ -128,7 +127,7 @@ def test_each_dataset_of_a_composite_has_its_scores(tmp_path: Path) -> None:
         assert all(f"{part['selections'][selection]['uf1']:.3f}" in row for selection in ("last", "oracle"))
 
 
-def test_a_class_without_clips_is_no_fault(tmp_path: Path) -> None:
+def test_a_class_without_clips_does_not_break_the_page(tmp_path: Path) -> None:
     Page(_text(make_run(tmp_path / "run", clips=len(CLASSES) - 1)))
 
 
@@ -245,10 +244,6 @@ def test_mistakes_are_shown_with_their_own_probabilities_and_key_frames(tmp_path
         assert [frame["name"] for frame in mistake["frames"]] == names
         for frame, stored in zip(mistake["frames"], frames, strict=True):
             np.testing.assert_array_equal(decoded(frame["uri"]), stored)
-    # SAMM 032_3_1 has its apex before the onset: the middle frame is kept instead.
-    rewrite(run, lambda parts: parts | {"apex": parts["frames"][:, 0] - 3.0})
-    shown = mistakes_shown(run, last(table), classes, show_faces=True)
-    assert shown and all(mistake["frames"][1]["name"] == "middle" for mistake in shown)
 
 
 def test_clips_of_two_datasets_with_one_name_are_told_apart(run: Path) -> None:

@@ -13,9 +13,8 @@ from random_runs import CLASSES, table_of, write_run
 from sklearn.metrics import f1_score
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation import runs
 from fdp_lightning.evaluation.predictions import write_predictions
-from fdp_lightning.evaluation.runs import Run, find_runs, read_run, seed_scores
+from fdp_lightning.evaluation.runs import find_runs, read_run, seed_scores
 from fdp_lightning.evaluation.summary import class_baselines
 
 
@@ -101,18 +100,6 @@ def test_seeds_are_summarised_by_mean_and_deviation_of_their_pooled_scores(tmp_p
             assert found["selections"][selection][name]["mean"] == pytest.approx(statistics.mean(values))
             assert found["selections"][selection][name]["sd"] == pytest.approx(statistics.stdev(values))
     assert seed_scores(runs[1]) == found  # the same from each of the runs
-
-
-def test_a_seed_that_vanishes_while_it_is_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(folder: Path) -> Run:
-        if folder.name == "seed-1":
-            raise FileNotFoundError(folder)
-        return read_run(folder)
-
-    own, *_ = (write_run(tmp_path / f"seed-{seed}", seed) for seed in range(3))
-    monkeypatch.setattr(runs, "read_run", read)
-    found = seed_scores(own)
-    assert found is not None and found["seeds"] == [0, 2] and [*found["left_out"]] == ["seed-1"]
 
 
 def test_only_seeds_of_the_same_study_are_averaged_and_the_others_are_listed(tmp_path: Path) -> None:
