@@ -145,6 +145,7 @@ def make_run(
         held_out = last(part)
         n, t, size = len(held_out), 8, 16
         frames = held_out["onset"].to_numpy()[:, None] + np.linspace(0, 40, t).astype(int)
+        signed: dict[str, Any] = {"image_rms": image_rms * (1 + number / 10)} if image_rms else {}
         middle = np.linspace(-0.5, 0.5, size)
         blob = np.exp(-12 * (middle[:, None] ** 2 + (middle[None, :] - 0.1) ** 2))
         true = np.clip(0.5 + 0.4 * blob + random.normal(0, 0.06, (n, size, size)), 0, 1).astype(np.float32)
@@ -160,7 +161,7 @@ def make_run(
             arp_of_input=np.clip(true + random.normal(0, 0.1, true.shape), 0, 1).astype(np.float32),
             mean_training_image=(0.5 + 0.4 * blob).astype(np.float32),
             similarities=np.where(anchors == name, np.nan, random.normal(size=(n, len(anchors)))),
-            **({"image_rms": image_rms * (1 + number / 10)} if image_rms else {}),
+            **signed,
             extras=np.array(as_text(extras_of(signed=image_rms is not None))),
             key_frames=random.integers(0, 256, (n, 3, size, size, *[3] * colour), dtype=np.uint8),
             key_frame_numbers=frames[:, [0, 4, 7]],

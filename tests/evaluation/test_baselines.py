@@ -10,14 +10,13 @@ from random_runs import CLASSES, last, table_of, write_run
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines, score_baselines, write_baselines
 from fdp_lightning.evaluation.intervals import paired_differences
-from fdp_lightning.evaluation.predictions import Outcomes, pool, read_predictions
+from fdp_lightning.evaluation.predictions import Outcomes, read_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.summary import scored
 from fdp_lightning.evaluation.tables.comparison import Variant, compare, variant_tables
 from fdp_lightning.evaluation.tables.render import variants_grid, write_variants
 from fdp_lightning.evaluation.terminal import terminal_table
-from fdp_lightning.labels import KEY
 
 
 @pytest.fixture
@@ -40,15 +39,6 @@ def test_the_table_is_read_back_unchanged_and_never_as_predictions(run: Path, ta
     for read, path in ((read_predictions, run / FILE), (read_baselines, run / "predictions.csv")):
         with pytest.raises(UserError):
             read(path)
-
-
-def test_a_fold_without_its_baselines_is_refused(table: pd.DataFrame) -> None:
-    expected = last(table_of(0))[[*KEY, "target"]]
-    first, *folds = [part for _, part in table.groupby("fold")]
-    assert len(pool([first, *folds], expected, CLASSES, names=list(BASELINES))) == len(table)
-    for left in ([first[first["selection"] == "linear_arp"]], []):
-        with pytest.raises(UserError, match=r"linear_a.*missing"):
-            pool([*folds, *left], expected, CLASSES, names=list(BASELINES))
 
 
 def test_scores_and_differences_follow_from_the_predictions(run: Path, table: pd.DataFrame) -> None:

@@ -60,6 +60,7 @@ def test_the_page_is_complete_and_loads_nothing(whole_run: Path, pages: dict[boo
     assert not re.search(r"https?://|@import|url\((?!#)", text)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert [name for name in page.ids if name in SECTIONS] == SECTIONS
+    assert re.findall('href="#([^"]*)"', text.split("<nav")[1].split("</nav>")[0]) == SECTIONS
     assert len(page.ids) == len(set(page.ids))
     assert {load[1:] for load in page.loads if load.startswith("#")} <= set(page.ids)
     assert page.tags.count("svg") == 1 + 1 + 6 + 3 + 3 + 2  # overview; calibration; quantities, of folds; classes; map
