@@ -20,11 +20,7 @@ LOOK = (Path(__file__).parent / "look.js").read_text()
 
 @contextmanager
 def chromium(*more: str) -> Iterator[Any]:
-    """Yield a running browser; skip the test if there is none, or fail with CI_REQUIRE_BROWSER=1.
-
-    Args:
-        more: further command-line arguments.
-    """
+    """Yield a browser started with `more` arguments; without one, skip the test, or fail if CI_REQUIRE_BROWSER=1."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     try:
         from playwright.sync_api import sync_playwright
@@ -45,14 +41,10 @@ def chromium(*more: str) -> Iterator[Any]:
 def opened(browser: Any, path: Path, width: int = 1280, scheme: str = "light") -> Iterator[tuple[Any, list[str]]]:
     """Yield a page and a growing list of its console messages, errors and requests for other URLs."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page, heard = context.new_page(), []
+    page, heard, own = context.new_page(), [], ("data:", path.as_uri())
     page.on("console", lambda message: heard.append(f"console {message.type}: {message.text}"))
     page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-    page.on("request", lambda request: heard.append(f"request: {request.url}") if not own(request.url) else None)
-
-    def own(url: str) -> bool:
-        return url == path.as_uri() or url.startswith("data:")
-
+    page.on("request", lambda sent: None if sent.url.startswith(own) else heard.append(f"request: {sent.url}"))
     page.goto(path.as_uri(), wait_until="load")
     try:
         yield page, heard

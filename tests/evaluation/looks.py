@@ -23,9 +23,7 @@ class Page(HTMLParser):
         self.loads: list[str] = []
         self.ids: list[str] = []
         self.tags: list[str] = []
-        self.rows: list[str] = []
-        """Classes of table rows."""
-        self.unlabelled: list[str] = []
+        self.rows: list[str] = []  # classes of table rows
         self.open: list[str] = []
         self.feed(text)
         assert not self.open
@@ -36,8 +34,6 @@ class Page(HTMLParser):
         self.loads += [v for name, v in attrs if v and name in ("src", "href", "xlink:href", "srcset", "data")]
         self.ids += [given["id"] or ""] if "id" in given else []
         self.rows += [given.get("class") or ""] if tag == "tr" else []
-        if (tag == "img" and not given.get("alt")) or (tag == "svg" and not given.get("aria-label")):
-            self.unlabelled.append(tag)
         if tag not in VOID:
             self.open.append(tag)
 

@@ -11,7 +11,6 @@ import pandas as pd
 from fdp_lightning.evaluation.predictions import joined, label_kind_of, pool, write_predictions
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.extras import Extra, as_text
-from fdp_lightning.files import sha256
 from fdp_lightning.labels import KEY
 
 RANKS, IMAGES = "rank_scores_against_time", "dynamic_images"
@@ -124,7 +123,6 @@ def make_run(
     subjects: int = 4,
     clips: int = 5,
     colour: bool = False,
-    exact: bool = False,
     inner: bool = False,
     image_rms: float | None = None,
     table: pd.DataFrame | None = None,
@@ -132,15 +130,13 @@ def make_run(
 ) -> Path:
     """Write a complete run folder with one fold per subject.
 
-    With `exact`, true dynamic images are the ARP of the input, as they are by default. `image_rms` is the value of the
-    first fold and grows by a tenth of it per fold; without it the images are not signed. `table` replaces the
-    predictions generated from `subjects`, `clips` and the options of `make_predictions`.
+    `image_rms` is the value of the first fold and grows by a tenth of it per fold; without it the images are not
+    signed. `table` replaces the predictions generated from `subjects`, `clips` and the options of `make_predictions`.
     """
     table = make_predictions(subjects, clips, **options) if table is None else table
     classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]
     random = np.random.default_rng(1)
     anchors = last(table)["subject"].to_numpy()
-    everyone = sorted(set(table["dataset"] + "/" + table["subject"]))
     folds = [(name, part.reset_index(drop=True)) for name, part in table.groupby("fold")]
     for number, (name, part) in enumerate(folds):
         folder = run / "folds" / str(name)
@@ -149,6 +145,7 @@ def make_run(
         held_out = last(part)
         n, t, size = len(held_out), 8, 16
         frames = held_out["onset"].to_numpy()[:, None] + np.linspace(0, 40, t).astype(int)
+        signed: dict[str, Any] = {"image_rms": image_rms * (1 + number / 10)} if image_rms else {}
         middle = np.linspace(-0.5, 0.5, size)
         blob = np.exp(-12 * (middle[:, None] ** 2 + (middle[None, :] - 0.1) ** 2))
         true = np.clip(0.5 + 0.4 * blob + random.normal(0, 0.06, (n, size, size)), 0, 1).astype(np.float32)
@@ -161,23 +158,15 @@ def make_run(
             apex=np.where(random.random(n) < 0.2, np.nan, frames[:, 0] + random.uniform(12, 28, n)),
             true_dynamic_image=true,
             dynamic_image=((true + true.mean(0)) / 2).astype(np.float32),
-            arp_of_input=true if exact else np.clip(true + random.normal(0, 0.1, true.shape), 0, 1).astype(np.float32),
+            arp_of_input=np.clip(true + random.normal(0, 0.1, true.shape), 0, 1).astype(np.float32),
             mean_training_image=(0.5 + 0.4 * blob).astype(np.float32),
             similarities=np.where(anchors == name, np.nan, random.normal(size=(n, len(anchors)))),
-            **({"image_rms": image_rms * (1 + number / 10)} if image_rms else {}),
+            **signed,
             extras=np.array(as_text(extras_of(signed=image_rms is not None))),
             key_frames=random.integers(0, 256, (n, 3, size, size, *[3] * colour), dtype=np.uint8),
             key_frame_numbers=frames[:, [0, 4, 7]],
         )
-        tested = sorted(set(part["dataset"] + "/" + part["subject"]))
-        facts = {
-            "fold": name,
-            "fingerprint": "0123456789ab",
-            "seconds": 61.5,
-            "subjects": {"train": [s for s in everyone if s not in tested], "inner": [], "test": tested},
-            "checksums": {path.name: sha256(path) for path in folder.iterdir()},
-        }
-        (folder / "fold.json").write_text(json.dumps(facts))
+        (folder / "fold.json").write_text(json.dumps({"fold": name, "seconds": 61.5}))
     pooled = pool([part for _, part in folds], last(table)[[*KEY, "target"]], classes, label_kind_of(table))
     write_predictions(run / "predictions.csv", pooled, classes)
     write_metrics(run / "metrics.json", summarise(pooled, classes, "synthetic_5c", ["024", "036"]))

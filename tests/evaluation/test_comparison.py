@@ -12,7 +12,7 @@ from random_runs import CLASSES, FOLD, write_run
 from fdp_lightning.evaluation.intervals import paired_differences
 from fdp_lightning.evaluation.published import Published
 from fdp_lightning.evaluation.runs import Run, read_run
-from fdp_lightning.evaluation.tables.comparison import BLOCKS, Row, Variant, compare, in_order
+from fdp_lightning.evaluation.tables.comparison import BLOCKS, Variant, compare
 from fdp_lightning.evaluation.tables.render import latex, scores_grid, write_comparison
 from fdp_lightning.evaluation.tables.words import latex_escape as escape
 
@@ -54,7 +54,7 @@ def test_blocks_and_ranks(variants: list[Variant]) -> None:
     assert len(notes["Coarse"]) == 1 and "published for casme2_5c" in notes["Coarse"][0]
 
 
-def test_seeds_are_one_row_and_pairs_are_those_of_the_statistics(variants: list[Variant]) -> None:
+def test_the_seeds_of_a_variant_are_one_row_and_paired_with_those_of_the_baseline(variants: list[Variant]) -> None:
     (table,) = compare(variants, [])
     row = next(row for row in table.rows if row.name == "exp/a" and row.selection == "last")
     scores = [run.scores("last")["uf1"] for run in variants[0].runs]
@@ -65,58 +65,42 @@ def test_seeds_are_one_row_and_pairs_are_those_of_the_statistics(variants: list[
     assert pair.differences == paired_differences(*sides, CLASSES)
 
 
-def test_tables_are_parted_by_protocol_classes_split_and_what_was_drawn(tmp_path: Path) -> None:
+def test_each_protocol_set_of_classes_and_split_has_its_own_table(tmp_path: Path) -> None:
     kinds: list[dict] = [{}, {"protocol": "casme2_5c_246"}, {"classes": CLASSES[:3]}, {"more": {"split": "kfold"}}]
     kinds += [{"protocol": "synthetic_5c"}, {"seed": 5}]
     runs = [run_at(tmp_path / str(number), **kind) for number, kind in enumerate(kinds)]
-    variants = [Variant(run.folder.name, (run,)) for run in runs]
     published = [*PUBLISHED, Published("Drawn", "synthetic_5c", "last", {"uf1": 0.5}, "somewhere", ())]
-    tables = compare(variants, published)
+    tables = compare([Variant(run.folder.name, (run,)) for run in runs], published)
     own = [[row.name for row in table.rows if row.kind == "run" and row.selection == "last"] for table in tables]
     assert [sorted(names) for names in own] == [["0", "5"], ["1"], ["2"], ["3"], ["4"]]
-    assert [table.baseline for table in tables] == ["0", "1", "2", "3", "4"]
-    assert [row.name for row in tables[3].block("comparable")] == ["3"]  # folds of several subjects
-    assert tables[4].synthetic
-    assert not [row for row in tables[4].rows if row.kind == "published"]
+    assert [row.name for row in tables[3].block("comparable")] == ["3"]  # k-fold: no published number is comparable
+    assert tables[4].synthetic and not [row for row in tables[4].rows if row.kind == "published"]
 
 
-def test_seeds_over_other_clips_are_taken_apart(tmp_path: Path) -> None:
+def test_seeds_of_different_clips_are_different_rows(tmp_path: Path) -> None:
     runs = tuple(run_at(tmp_path / f"seed-{seed}", seed, clips=9 if seed == 2 else 10) for seed in range(3))
     (table,) = compare([Variant("v", runs)], [])
     found = {row.name: row.seeds for row in table.rows if row.kind == "run"}
     assert found == {"v/seed-0+seed-1": (0, 1), "v/seed-2": (2,)}
 
 
-def test_a_run_with_inner_shows_three_rows(tmp_path: Path) -> None:
-    more = {"untested": ["18"], "left_out": {"w": ["a"]}}
-    run = run_at(tmp_path / "r", selections=("last", "inner", "oracle"), more=more)
+def test_inner_and_last_are_ranked_and_oracle_is_not(tmp_path: Path) -> None:
+    run = run_at(tmp_path / "r", selections=("last", "inner", "oracle"))
     (table,) = compare([Variant("r", (run,))], [])
-    *ranked, oracle = [(row.selection, row.block, row.rank) for row in table.rows if row.kind == "run"][:3]
-    assert sorted(row[:2] for row in ranked) == [("inner", "comparable"), ("last", "comparable")]
-    assert oracle == ("oracle", "oracle", None)
-    assert len(table.rows[0].notes) == 3  # untested subjects, inner subjects, omitted clips
+    ranked = {row.selection: row.rank is not None for row in table.rows if row.kind == "run"}
+    assert ranked == {"last": True, "inner": True, "oracle": False}
 
 
-def test_rows_for_labels_are_ranked_by_their_mean_f1() -> None:
-    rows = [
-        Row(name, "published", "last", "comparable", {"mean_f1": value, "accuracy": 1 - value})
-        for name, value in (("a", 0.2), ("b", 0.4), ("c", 0.4))
-    ]
-    assert [(row.name, row.rank) for row in in_order(rows, "mean_f1")] == [("b", 1), ("c", 1), ("a", 3)]
-
-
-def test_the_page_is_self_contained_and_marks_the_best_only(variants: list[Variant], tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_marks_only_the_best(variants: list[Variant], tmp_path: Path) -> None:
     (table,) = compare(variants, PUBLISHED)
     path, *_ = write_comparison(tmp_path, [table], {"runs/<x>": "no pooled scores yet"})
     text = path.read_text()
     page = Page(text)
     assert all(load.startswith(("#", "data:")) for load in page.loads)
-    assert write_comparison(tmp_path / "again", [table], {"runs/<x>": "no pooled scores yet"})[0].read_text() == text
     assert not re.search(r"https?://|@import|url\(|<script", text)
     boxes = text.count('<div class="box"')
     assert text.count('.csv" href="data:') == text.count('.tex" href="data:') == boxes > 1
-    assert page.rows.count("best") == 1
-    assert re.findall(r'class="best">([\d.]*)', text) == ["", "0.999"]
+    assert re.findall(r'class="best">([\d.]*)', text) == ["", "0.999"]  # the row and the score that ranks it
     assert page.rows.count("aside") == len(table.block("oracle")) + len(table.block("untrained"))
     escaped = ("Exact &amp; last", "a &lt;note&gt;", "50 % &amp; {more}", "runs/&lt;x&gt;")
     for words in (*escaped, "Peeking †", "p 0.031"):  # 2 / 2^6: the smallest p that six subjects allow
@@ -130,16 +114,12 @@ def test_the_page_is_self_contained_and_marks_the_best_only(variants: list[Varia
 
 def test_the_csv_has_a_row_per_metric_with_all_digits(variants: list[Variant], tmp_path: Path) -> None:
     (table,) = compare(variants, PUBLISHED)
-    with write_comparison(tmp_path, [table], {})[1].open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = list(csv.DictReader(write_comparison(tmp_path, [table], {})[1].read_text().splitlines()))
     found = {(row["system"], row["selection"], row["metric"]): row for row in rows}
     assert len(found) == len(rows) == sum(len(row.scores) for row in table.rows)
     difference, tested = table.paired[0].differences["uf1"], found["exp/b_x", "last", "uf1"]
     assert (float(tested["p"]), float(tested["difference"])) == (difference.p, difference.value)
     assert (tested["baseline"], tested["seeds"], tested["comparable"], tested["rank"]) == ("exp/a", "1 2", "true", "2")
-    assert float(tested["sd"]) > 0
-    models = {(row["model"], row["parameters"], row["steps"]) for row in rows if row["system"] == "exp/a"}
-    assert models == {("fdp_tiny", "90123", "500")} and tested["model"] == ""
     assert (found["exp/a", "last", "uf1"]["p"], found["exp/b_x", "oracle", "uf1"]["p"]) == ("", "")
     for row in table.rows:
         for metric, value in row.scores.items():
@@ -149,7 +129,7 @@ def test_the_csv_has_a_row_per_metric_with_all_digits(variants: list[Variant], t
             assert (line["ci_low"], line["ci_high"]) == tuple(map(str, row.intervals.get(metric) or ("", "")))
 
 
-def test_latex_is_balanced_escaped_and_never_bold_where_nothing_is_comparable(variants: list[Variant]) -> None:
+def test_latex_is_balanced_escaped_and_bold_only_for_the_best(variants: list[Variant]) -> None:
     (table,) = compare(variants, PUBLISHED)
     text = latex([table])
     assert text.isascii()
@@ -159,11 +139,9 @@ def test_latex_is_balanced_escaped_and_never_bold_where_nothing_is_comparable(va
     assert not re.search(r"(?<!\\)[%#_]|(?<!\\)\$(?!\\pm|-\$|\^|\$?)", body)
     for name in ("table", "tabular", "minipage"):
         assert text.count(f"\\begin{{{name}}}") == text.count(f"\\end{{{name}}}") == 2
-    assert text.count("\\toprule") == text.count("\\bottomrule") == 2
     rows = [line for line in lines if line.endswith(r"\tabularnewline")]
     assert {line.count(" & ") for line in rows if "multicolumn" not in line} == {5, 4}
     assert [line for line in lines if r"\textbf" in line] == [line for line in lines if "Exact" in line]
-    assert text.count(r"\textbf") == 2  # the name and the score that ranks
     assert len([line for line in rows if r"\textdagger{}" in line]) == len(table.block("oracle"))
     assert r"50 \% \& \{more\}" in text
 

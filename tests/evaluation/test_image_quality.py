@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_runs import CLASSES, extras_of, make_run
+from random_runs import extras_of, make_run
 from scipy.stats import pearsonr, sem, t
 from skimage.metrics import structural_similarity
 
@@ -13,14 +13,12 @@ from fdp_lightning.evaluation.extra_scores import EVEN, correlation, extra_score
 from fdp_lightning.evaluation.folds import Outputs, kendall_tau, read_outputs
 from fdp_lightning.evaluation.intervals import clip_mean_interval
 from fdp_lightning.evaluation.report import build_report
-from fdp_lightning.evaluation.report_extras import curve_shown
-from fdp_lightning.labels import LabelKind
 
 TRUE = "true_dynamic_image"
 
 
 @pytest.mark.parametrize("name", ["rank_scores", "dynamic_image", TRUE])
-def test_clips_without_an_extra_are_left_out_of_its_scores(tmp_path: Path, name: str) -> None:
+def test_clips_that_lack_an_output_are_left_out_of_its_scores(tmp_path: Path, name: str) -> None:
     run = make_run(tmp_path / "run", subjects=3, clips=5)
     for number, path in enumerate(sorted(run.glob("folds/*/outputs.npz"))):
         arrays = dict(np.load(path))
@@ -31,9 +29,6 @@ def test_clips_without_an_extra_are_left_out_of_its_scores(tmp_path: Path, name:
     assert scores["rank_scores"]["n_clips"] == (8 if name == "rank_scores" else 15)
     assert scores["dynamic_image"]["n_clips"] == (15 if name == "rank_scores" else 8)
     assert scores["mean_training_image"]["n_clips"] == (8 if name == TRUE else 15)
-    outputs = read_outputs(run)
-    panels = curve_shown(outputs, outputs.extras[0], CLASSES, LabelKind.SINGLE)["panels"]
-    assert sum(panel["n"] for panel in panels) == scores["rank_scores"]["n_clips"]
     assert build_report(run, "t", True, True).is_file()
 
 
@@ -53,24 +48,25 @@ def test_psnr_is_the_mean_squared_error_in_decibels(pairs: tuple[np.ndarray, np.
     np.testing.assert_allclose(values[1:], -10 * np.log10(errors[1:]))
 
 
-def test_correlation_is_pearsons_and_of_a_flat_image_none(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+def test_correlation_is_pearsons_and_0_for_a_flat_image(pairs: tuple[np.ndarray, np.ndarray]) -> None:
     true, images = pairs
     expected = [pearsonr(one.ravel().astype(float), other.ravel())[0] for one, other in zip(true, images, strict=True)]
     np.testing.assert_allclose(correlation(true, images), expected, atol=1e-12)
-    np.testing.assert_allclose(correlation(true, 1 - images), -np.array(expected), atol=1e-6)
     flat = np.full_like(true, 0.5)
     for one, other in ((true, flat), (flat, true), (flat, flat), (true, flat + 1e-7 * true)):
         assert (correlation(one, other) == 0).all()
 
 
-@pytest.mark.parametrize(("height", "window"), [(16, 7), (7, 7), (6, 5), (4, 3)])
-def test_ssim_has_the_largest_window_that_fits(pairs: tuple[np.ndarray, np.ndarray], height: int, window: int) -> None:
+@pytest.mark.parametrize(("height", "window"), [(16, 7), (6, 5)])
+def test_ssim_equals_scikit_image_with_the_largest_window_that_fits(
+    pairs: tuple[np.ndarray, np.ndarray], height: int, window: int
+) -> None:
     true, images = (part[:, :height] for part in pairs)
     each = [structural_similarity(x, y, win_size=window, data_range=1) for x, y in zip(true, images, strict=True)]
     np.testing.assert_allclose(ssim(true, images), each, atol=1e-6)
 
 
-def test_the_interval_is_over_subjects_and_not_over_clips() -> None:
+def test_the_interval_is_over_subjects_not_clips() -> None:
     random = np.random.default_rng(0)
     subjects = np.repeat(np.arange(12), [1, 9, 3, 5] * 3)
     values = random.normal(0, 1, 12)[subjects] + random.normal(0, 0.1, len(subjects))
@@ -78,7 +74,6 @@ def test_the_interval_is_over_subjects_and_not_over_clips() -> None:
     by_clip = clip_mean_interval(values, np.arange(len(values)))
     assert given is not None and by_clip is not None
     assert given[1] - given[0] > 1.5 * (by_clip[1] - by_clip[0])
-    assert clip_mean_interval(np.full(len(subjects), 0.7), subjects) == pytest.approx([0.7, 0.7])
     # With one clip per subject it is the textbook t interval.
     few = random.normal(0, 1, 9)
     assert clip_mean_interval(few, np.arange(9)) == pytest.approx(t.interval(0.95, 8, few.mean(), sem(few)))
@@ -101,7 +96,7 @@ def outputs_of(n: int = 6, signed: bool = False) -> Outputs:
     return Outputs(extras_of(signed), arrays)
 
 
-def test_the_table_counts_and_averages_over_clips() -> None:
+def test_the_table_averages_over_clips_and_counts_identical_images() -> None:
     outputs = outputs_of()
     outputs["dynamic_image"][0] = outputs["true_dynamic_image"][0]
     outputs["dynamic_image"][5] = 1 - outputs["true_dynamic_image"][5]
@@ -115,7 +110,7 @@ def test_the_table_counts_and_averages_over_clips() -> None:
     assert table["nearer"] == [{"name": "mean of training", "n": 5}]
 
 
-def test_an_even_image_is_compared_where_a_value_is_neutral() -> None:
+def test_a_uniform_image_is_a_reference_for_signed_images() -> None:
     assert EVEN not in qualities(outputs_of(), TRUE)
     outputs = outputs_of(signed=True)
     values = qualities(outputs, TRUE)[EVEN]
@@ -127,10 +122,12 @@ def test_an_even_image_is_compared_where_a_value_is_neutral() -> None:
 
 
 @pytest.mark.parametrize("rms", [None, 0.2])
-def test_scores_for_metrics_json_are_those_of_the_table(tmp_path: Path, rms: float | None) -> None:
-    run = make_run(tmp_path / "run", exact=True, image_rms=rms)
-    outputs = read_outputs(run)
-    scores = extra_scores(run)
+def test_metrics_json_and_the_table_have_the_same_scores(tmp_path: Path, rms: float | None) -> None:
+    run = make_run(tmp_path / "run", image_rms=rms)
+    for path in run.glob("folds/*/outputs.npz"):
+        arrays = dict(np.load(path))
+        np.savez(path, **arrays | {"arp_of_input": arrays[TRUE]})  # identical, as they are by default
+    outputs, scores = read_outputs(run), extra_scores(run)
     assert (EVEN in scores.get(TRUE, {})) == (rms is not None)
     for row in quality_table(outputs, TRUE, qualities(outputs, TRUE))["rows"]:
         found = scores[TRUE][EVEN] if row["key"] == EVEN else scores[row["key"]]
@@ -139,6 +136,3 @@ def test_scores_for_metrics_json_are_those_of_the_table(tmp_path: Path, rms: flo
         assert found["psnr"] == (None if np.isinf(row["psnr"]) else row["psnr"])
     assert scores["arp_of_input"]["psnr"] is None
     assert scores["rank_scores"]["tau"] == pytest.approx(np.mean([kendall_tau(c) for c in outputs["rank_scores"]]))
-    for path in run.glob("folds/*/outputs.npz"):
-        path.unlink()
-    assert extra_scores(run) == {}

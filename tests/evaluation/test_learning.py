@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,6 @@ def signs_of(
 ) -> dict[str, Sign]:
     metrics = summarise(table, classes, "p", [])
     found = learning_signs(last(table), classes, metrics["selections"]["last"], metrics["floors"], trainings)
-    assert len({sign.kind for sign in found}) == len(found)
-    assert has_learned(found) == (not {sign.kind for sign in found} & set(DECISIVE))
     return {sign.kind: sign for sign in found}
 
 
@@ -54,81 +53,52 @@ def guessing(table: pd.DataFrame) -> pd.DataFrame:
 
 def test_a_good_run_shows_no_sign_however_skewed_its_subjects() -> None:
     falling = [FoldTraining(f"{n:03d}", (1.7, 1.5, 2.2), math.log(5), dict.fromkeys(CLASSES, 9)) for n in range(1, 7)]
-    assert signs_of(table_of(skill=0.8), falling) == signs_of(table_of(skill=0.8)) == {}
+    assert signs_of(table_of(skill=0.8), falling) == {}
     for skill in (0.35, 0.5, 0.7):
         found = signs_of(table_of(1, subjects=24, clips=9, skill=skill, balanced=False))
-        assert not {"one_class", "at_baseline"} & {*found}
+        assert not set(DECISIVE) & {*found}
 
 
-def test_folds_that_answer_one_class_each_are_counted() -> None:
+def test_folds_that_each_predict_one_class_are_a_decisive_sign() -> None:
     table = table_of(skill=0.9)
     each = pd.concat([answering(part, CLASSES[int(fold) % 5]) for fold, part in table.groupby("fold")])
     sign = signs_of(each)["one_class"]
     assert sign.decisive and sign.detail.startswith("6 of 6")
     assert signs_of(answering(table, "others", 3))["one_class"].detail.startswith("3 of 6")
     assert "one_class" not in signs_of(answering(table, "others", 2))
-    # Small folds with a constant prediction are judged together; folds with nearly one class are not judged.
+    # Folds of fewer than four clips are judged together.
     small = table_of(subjects=12, clips=3)
     assert "disgust" in signs_of(answering(small, "disgust"))["one_class"].detail
     assert "one_class" not in signs_of(table_of(subjects=40, clips=3, skill=0.9))
-    assert "one_class" not in signs_of(each.assign(target=each["prediction"]))
-    long = table_of(clips=20, skill=0.9)
-    place = long.groupby(["fold", "selection"]).cumcount()
-    for others, stuck in ((1, True), (2, False)):  # nearly one class: 19 of a fold's 20 predictions, not 18
-        parts = [answering(long[place < others], "disgust"), answering(long[place >= others], "others")]
-        assert ("one_class" in signs_of(pd.concat(parts))) == stuck
+    assert "one_class" not in signs_of(each.assign(target=each["prediction"]))  # folds that have one class
 
 
-def test_a_budget_of_a_few_steps_is_said_and_takes_no_rank_away() -> None:
-    def trained(*steps: int | None) -> dict[str, Sign]:
-        return signs_of(table_of(skill=0.8), [FoldTraining(str(n), steps=each) for n, each in enumerate(steps)])
-
-    sign = trained(8, 8, None)["few_steps"]
-    assert not sign.decisive and "8" in sign.detail
-    assert trained(8, 40) == trained(None) == {}
-
-
-def test_an_interval_that_is_not_above_every_baseline() -> None:
+def test_an_interval_that_is_not_above_every_baseline_is_a_decisive_sign() -> None:
     found = signs_of(guessing(table_of(subjects=10)))
     assert found["at_baseline"].decisive and not found["accuracy_at_baseline"].decisive
-    assert "at_baseline" in signs_of(answering(table_of(), "others"))
 
 
-def test_accuracy_at_the_majority_class_alone_does_not_unrank() -> None:
-    # Three quarters of the clips have one class; recalls are .75: UF1 is far above the baselines, accuracy equal.
-    table = last(table_of(subjects=12, clips=16, classes=["a", "b"]))
-    clip = table.groupby("subject").cumcount()
-    is_a = clip < 12
-    answers_a = is_a == (clip % 4 > 0)
-    table["target"], table["prediction"] = is_a.map({True: "a", False: "b"}), answers_a.map({True: "a", False: "b"})
-    assert list(signs_of(table, classes=["a", "b"])) == ["accuracy_at_baseline"]
+def test_a_held_out_loss_that_never_falls_below_that_of_a_uniform_guess_is_a_sign() -> None:
+    def flat(*lowest: float, uniform: float | None = None) -> bool:
+        trainings = [FoldTraining(str(n), (value + 1, value, value + 2), uniform) for n, value in enumerate(lowest)]
+        return "flat_loss" in signs_of(table, trainings)
 
-
-def fold(name: int, *losses: float, uniform: float | None = None) -> FoldTraining:
-    return FoldTraining(f"{name:03d}", losses, uniform)
-
-
-def test_a_held_out_loss_that_never_falls() -> None:
     table, chance = table_of(skill=0.8), math.log(5)
-    flat = [fold(n, chance + 0.1, chance - 0.02, chance + 1) for n in range(10)]
-    sign = signs_of(table, flat)["flat_loss"]
-    assert not sign.decisive and sign.detail.startswith("In 10 of 10")
-    assert "flat_loss" in signs_of(table, [*flat[:9], fold(9, chance - 0.3)])
-    assert "flat_loss" not in signs_of(table, [*flat[:8], fold(8, chance - 0.3), fold(9, chance - 0.3)])
-    assert "flat_loss" not in signs_of(table, [fold(0)])
-    # Relative to the loss of a uniform guess under the fold's own weights: focal weighting makes every loss smaller.
-    assert "flat_loss" in signs_of(table, [fold(0, 1.0, 1.01, uniform=1.0)])
-    assert "flat_loss" not in signs_of(table, [fold(0, 1.9, uniform=2.0)])
+    assert flat(*[chance - 0.02] * 9, chance - 0.3)  # in nine of ten folds
+    assert not flat(*[chance - 0.02] * 8, chance - 0.3, chance - 0.3)
+    # Relative to a uniform guess under the fold's own weights: focal weighting makes every loss smaller.
+    assert flat(1.0, uniform=1.0) and not flat(1.9, uniform=2.0)
 
 
-def test_a_class_that_was_tested_and_never_trained() -> None:
+def test_a_class_that_was_tested_but_never_trained_and_too_few_steps_are_signs() -> None:
     counts = dict.fromkeys(CLASSES, 7)
-    trainings = [FoldTraining("001", class_counts=counts), FoldTraining("002", class_counts={**counts, "disgust": 0})]
-    sign = signs_of(table_of(skill=0.8), trainings)["missing_class"]
-    assert sign.detail.startswith("1 of 6") and "002: disgust" in sign.detail and not sign.decisive
+    trainings = [FoldTraining("001", steps=8), FoldTraining("002", class_counts={**counts, "disgust": 0}, steps=8)]
+    found = signs_of(table_of(skill=0.8), trainings)
+    assert list(found) == ["missing_class", "few_steps"] and has_learned([*found.values()])
+    assert found["missing_class"].detail.startswith("1 of 6") and "002: disgust" in found["missing_class"].detail
     untested = table_of(skill=0.8)
     untested = untested[(untested["fold"] != "002") | (untested["target"] != "disgust")]
-    assert "missing_class" not in signs_of(untested, trainings)
+    assert signs_of(untested, [*trainings, FoldTraining("003", steps=40)]) == {}
 
 
 def test_signs_of_action_units() -> None:
@@ -140,19 +110,17 @@ def test_signs_of_action_units() -> None:
     assert {"one_class", "at_baseline"} <= set(signs_of(silent, classes=UNITS))
 
 
-def test_folds_tell_of_their_training_and_damaged_ones_tell_nothing(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
+def test_trainings_are_read_and_damaged_folds_have_none(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", subjects=3)
     for number, path in enumerate(sorted(run.glob("folds/*/fold.json"))):
         curves = pd.read_csv(path.parent / "curves.csv").assign(**{"test/emotion_loss": 1.5})
         if number == 1:
             curves.loc[0, "test/emotion_loss"] = np.nan  # an epoch without evaluation of the held-out clips
         curves.to_csv(path.parent / "curves.csv", index=False)
         facts = json.loads(path.read_text()) | {"uniform_loss": 1.25, "class_counts": {"others": 3}}
-        path.write_text(["{", "[]", json.dumps(facts), json.dumps(facts)][number])
-    damaged, other, *whole = read_trainings(run)
-    assert damaged == FoldTraining("001")
-    assert other == FoldTraining("002")
-    assert whole == [FoldTraining(name, (1.5,) * 6, 1.25, {"others": 3}) for name in ("003", "004")]
+        path.write_text(json.dumps(facts) if number else "{")
+    known = FoldTraining("003", (1.5,) * 6, 1.25, {"others": 3})
+    assert read_trainings(run) == [FoldTraining("001"), replace(known, name="002", held_out_loss=()), known]
 
 
 @pytest.fixture(scope="module")
@@ -176,41 +144,33 @@ def test_runs_that_did_not_learn_are_shown_and_not_ranked(variants: list[Variant
     (table,) = compare(variants, [])
     rows = {row.name: row for row in table.rows if row.kind == "run" and row.selection == "last"}
     assert {name: row.learned for name, row in rows.items()} == LEARNED
-    assert {name: row.block == "comparable" for name, row in rows.items()} == LEARNED
+    assert {name: row.rank is not None for name, row in rows.items()} == LEARNED
     assert {row.name for row in table.block("unlearned")} == {"stuck", "chance"}
-    assert {name for name, row in rows.items() if row.rank is not None} == {"good", "one of three"}
-    assert "one_class" in rows["stuck"].signs and "one_class" in rows["one of three"].signs
     assert any("seed 2: " in note for note in rows["one of three"].notes)
     differ = {pair.name: pair.meaningful for pair in table.paired}
     assert differ == {"chance": False, "good": True, "one of three": True}
     page, lines, tex = (path.read_text() for path in write_comparison(tmp_path, [table], {}))
     found = list(csv.DictReader(lines.splitlines()))
     assert {row["system"]: row["learned"] == "true" for row in found if row["kind"] == "run"} == LEARNED
-    assert all(row["rank"] == "" and row["comparable"] == "false" for row in found if row["learned"] == "false")
-    meaningful = {row["system"]: row["difference_meaningful"] for row in found if row["difference"]}
-    assert meaningful == {"chance": "false", "good": "true", "one of three": "true"}
-    for text, mark in ((printed(scores_grid(table)), "stuck ‡"), (page, "stuck ‡"), (tex, r"stuck\textdaggerdbl{}")):
-        assert mark in text and mark.replace("stuck", "good") not in text
+    for text, mark in ((printed(scores_grid(table)), " ‡"), (page, " ‡"), (tex, r"\textdaggerdbl{}")):
+        assert f"stuck{mark}" in text and f"good{mark}" not in text
 
 
-def test_a_sweep_marks_them_and_says_which_differences_mean_nothing(variants: list[Variant], tmp_path: Path) -> None:
+def test_a_sweep_marks_variants_that_did_not_learn(variants: list[Variant], tmp_path: Path) -> None:
     (table,) = variant_tables(variants, {variant.name: () for variant in variants})
     assert {row.name: row.meaningful for row in table.variants} == {name: name != "chance" for name in LEARNED}
     paths = write_variants(tmp_path / "out", [table], "a · sweep", "x")
     rows = {row["variant"]: row for row in csv.DictReader(paths[1].read_text().splitlines())}
     assert {name: row["learned"] == "true" for name, row in rows.items()} == LEARNED
-    assert [row["difference_meaningful"] for row in rows.values()] == ["", "false", "true", "true"]
-    assert "one_class" in rows["stuck"]["signs"].split() and "at_baseline" in rows["chance"]["signs"].split()
     for text in (printed(variants_grid(table)), paths[0].read_text(), paths[2].read_text()):
         assert "chance ‡" in text and "good ‡" not in text
 
 
-@pytest.mark.parametrize(("skill", "shown"), [(0.85, False), (0.0, True)])
-def test_the_report_says_so_near_its_headline(tmp_path: Path, skill: float, shown: bool) -> None:
-    run = make_run(tmp_path / "run", skill=skill)
-    head = build_report(run, "A title", False, False).read_text().split("</header>")[0]
-    assert ('id="learned-title"' in head) == shown
-    if shown:
-        signs = read_run(run).signs
-        assert signs and all(sign.detail.split(" (")[0] in head for sign in signs)
-        assert all(sign.detail in learning_note(signs).plain for sign in signs)
+def test_the_report_warns_near_its_headline_of_a_run_that_did_not_learn(tmp_path: Path) -> None:
+    for skill, warns in ((0.85, False), (0.0, True)):
+        run = make_run(tmp_path / str(skill), skill=skill)
+        head = build_report(run, "A title", False, False).read_text().split("</header>")[0]
+        assert ('id="learned-title"' in head) == warns
+    signs = read_run(run).signs
+    assert signs and all(sign.detail.split(" (")[0] in head for sign in signs)
+    assert all(sign.detail in learning_note(signs).plain for sign in signs)

@@ -54,33 +54,26 @@ def test_round_trip_is_exact(kind: LabelKind, tmp_path: Path) -> None:
     assert (tmp_path / "q.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
 
 
-def test_arrays_say_what_names_say() -> None:
+def test_label_arrays_are_the_named_labels() -> None:
     table = table_of(MULTI)
     for found, column in zip(label_arrays(table, UNITS), ("target", "prediction"), strict=True):
         assert (found.shape, found.dtype) == ((len(table), 4), bool)
         assert ["+".join(np.array(UNITS)[row]) for row in found] == table[column].tolist()
     np.testing.assert_array_equal(found, table[[f"prob_{unit}" for unit in UNITS]].to_numpy() > 0.5)
-    with pytest.raises(ValueError, match="not made of the classes"):
-        label_arrays(table.assign(target="AU9"), UNITS)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda text: "", "empty"),
-        (lambda text: text.splitlines()[0] + "\n", "no rows"),
         (lambda text: text[:-2], "truncated"),
-        (lambda text: text[:-9] + "\n", "row 120 has"),
         (lambda text: text.replace("selection", "chosen", 1), "lack the columns selection"),
-        (lambda text: text.replace("subject,clip", "clip,subject", 1), "in this order"),
         (lambda text: text.replace(",101,", ",1e2,", 1), "expected a number"),
-        (lambda text: text.replace(",101,", f",{2**63},", 1), "expected a number"),
         (lambda text: re.sub(",happiness,happiness,", ",happiness,disgust,", text, count=1), "highest probability"),
         (lambda text: text.replace(",last,", ",best,", 1), "selection is not one of"),
-        (lambda text: text.replace(",001,42", ",,42", 1), "or fold is empty"),
     ],
 )
-def test_damaged_file_is_refused(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
+def test_a_damaged_file_is_refused(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
     path = tmp_path / "p.csv"
     write_predictions(path, make_predictions(), CLASSES)
     path.write_text(change(path.read_text()))
@@ -92,26 +85,21 @@ def test_damaged_file_is_refused(tmp_path: Path, change: Callable[[str], str], s
 @pytest.mark.parametrize(
     ("kind", "column", "value", "said"),
     [
-        (SINGLE, "prob_disgust", np.nan, "not a finite number"), (SINGLE, "prob_disgust", np.inf, "not a finite"),
-        (SINGLE, "prob_disgust", -0.5, "negative"), (SINGLE, "prob_disgust", 1.5, "sum to 1"),
-        (SINGLE, "prediction", "boredom", "prediction is not a"), (SINGLE, "target", "boredom", "target is not a"),
-        (MULTI, "target", "AU9", "target is not made of"), (MULTI, "target", "AU1+AU9", "target is not made of"),
-        (MULTI, "target", "AU2+AU1", "in the protocol's order"), (MULTI, "target", "AU1+AU1", "each once"),
-        (MULTI, "target", "AU1+", "target is not made of"), (MULTI, "target", "+", "target is not made of"),
-        (MULTI, "prediction", "AU4+AU2", "prediction is not made of"),
-        (MULTI, "prediction", "AU1+AU2+AU4+AU12", "not match the probabilities"),
-        (MULTI, "prediction", "", "not match the probabilities"),
-        (MULTI, "prob_AU4", 0.5, "not match the probabilities"), (MULTI, "prob_AU4", np.nan, "not a finite"),
-        (MULTI, "prob_AU4", -0.1, "outside 0 to 1"), (MULTI, "prob_AU4", 1.1, "outside 0 to 1"),
+        (SINGLE, "prob_disgust", np.nan, "finite"), (SINGLE, "prob_disgust", -0.5, "negative"),
+        (SINGLE, "prob_disgust", 1.5, "sum to 1"), (SINGLE, "prediction", "boredom", "prediction is not a"),
+        (SINGLE, "target", "boredom", "target is not a"), (MULTI, "target", "AU1+AU9", "target is not made of"),
+        (MULTI, "target", "AU2+AU1", "order"), (MULTI, "target", "AU1+AU1", "each once"),
+        (MULTI, "prediction", "", "not match the probabilities"), (MULTI, "prob_AU4", 1.1, "outside 0 to 1"),
         (MULTI, "subject", "", "or fold is empty"),
     ],
 )  # fmt: skip
-def test_unusable_row_is_named(tmp_path: Path, kind: LabelKind, column: str, value: object, said: str) -> None:
+def test_an_invalid_row_is_refused_and_not_written(
+    tmp_path: Path, kind: LabelKind, column: str, value: object, said: str
+) -> None:
     table = table_of(kind)
     if kind is MULTI:  # a row that predicts only AU4: each change makes it wrong in one way
         table.loc[3, [f"prob_{unit}" for unit in UNITS]] = 0.2, 0.1, 0.9, 0.3
         table.loc[3, "prediction"] = "AU4"
-        write_predictions(tmp_path / "before.csv", table, UNITS)
     table.loc[3, column] = value
     with pytest.raises(UserError, match=said) as raised:
         write_predictions(tmp_path / "p.csv", table, NAMES[kind])
@@ -119,7 +107,7 @@ def test_unusable_row_is_named(tmp_path: Path, kind: LabelKind, column: str, val
     assert not (tmp_path / "p.csv").exists()
 
 
-def test_pool_forgets_the_order_of_folds_and_rows() -> None:
+def test_pooling_is_independent_of_the_order_of_folds_and_rows() -> None:
     table = make_predictions(selections=("oracle", "inner", "last"))
     pooled = pool(_folds(table), _expected(table), CLASSES)
     shuffled = table.sample(frac=1, random_state=1)
@@ -130,7 +118,7 @@ def test_pool_forgets_the_order_of_folds_and_rows() -> None:
 
 
 @every_kind
-def test_a_missing_a_doubled_and_a_foreign_clip_fail(kind: LabelKind) -> None:
+def test_pooling_refuses_missing_duplicate_and_unknown_clips(kind: LabelKind) -> None:
     table, names = table_of(kind), NAMES[kind]
     expected, rows = _expected(table), (table["clip"] == "002_3") & (table["selection"] == "oracle")
     for folds, clips, said in (
@@ -142,20 +130,16 @@ def test_a_missing_a_doubled_and_a_foreign_clip_fail(kind: LabelKind) -> None:
             pool(folds, clips, names, kind)
 
 
-def test_mixed_runs_fail() -> None:
-    table, units = make_predictions(), _folds(make_unit_predictions())
-    expected, of_units = _expected(table), _expected(make_unit_predictions())
-    first, *others = _folds(table)
+def test_pooling_refuses_folds_of_different_runs() -> None:
+    table = make_predictions()
+    expected, (first, *others) = _expected(table), _folds(table)
     changed = expected.assign(target=expected["target"].where(expected["clip"] != "002_3", "others"))
-    bare = units[0].drop(columns="multi_label")
-    for folds, clips, classes, kind, said in (
-        ([first.assign(seed=7), *others], expected, CLASSES, SINGLE, "different seeds"),
-        ([first, *others], expected, CLASSES[::-1], SINGLE, "other classes"),
-        (_folds(table[table["selection"] == "oracle"]), expected, CLASSES, SINGLE, "'last'"),
-        ([first, *others], changed, CLASSES, SINGLE, rf"{CLIP} .*'others'.*'repression'"),
-        ([], expected, CLASSES, SINGLE, "No fold"),
-        (units, of_units, UNITS, SINGLE, "Fold 001 .*other classes"),
-        ([bare, *units[1:]], of_units, UNITS, MULTI, "Fold 001 .*other classes"),
+    for folds, clips, classes, said in (
+        ([first.assign(seed=7), *others], expected, CLASSES, "different seeds"),
+        ([first, *others], expected, CLASSES[::-1], "other classes"),
+        (_folds(make_unit_predictions()), expected, UNITS, "Fold 001 .*other classes"),
+        (_folds(table[table["selection"] == "oracle"]), expected, CLASSES, "'last'"),
+        ([first, *others], changed, CLASSES, rf"{CLIP} .*'others'.*'repression'"),
     ):
         with pytest.raises(UserError, match=said):
-            pool(folds, clips, classes, kind)
+            pool(folds, clips, classes, SINGLE)

@@ -14,10 +14,8 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.metrics import accuracy, confusion, precision, uar, uf1
 from fdp_lightning.evaluation.published import COLUMNS, matching, read_published
 
-HEADER = ",".join(COLUMNS)
 
-
-def test_the_shipped_table_is_sound_and_of_our_protocols() -> None:
+def test_the_shipped_table_has_known_protocols_dated_sources_and_the_published_numbers() -> None:
     rows = read_published(EXPERIMENTS / "published.csv")
     protocols = [path.stem for path in (CONF_DIR / "protocol").glob("[!_]*.yaml")]
     for row in rows:  # a protocol's name or its beginning
@@ -29,32 +27,29 @@ def test_the_shipped_table_is_sound_and_of_our_protocols() -> None:
     assert of["HTNet", "megc2019"].scores == {"uf1": 0.860, "uar": 0.848}
     assert of["AFN", "samm"].scores == {"accuracy": 0.8247, "uf1": 0.665}
     assert [row.selection for row in rows if row.protocol == "cd6me"] == ["last"] * 9
-    ranked = [row for row in rows if row.selection == "last" and row.protocol == "megc2019"]
-    assert [row.system for row in ranked] == [
-        "SSSNet", "STSTNet", "STSTNet (own PyTorch)", "STSTNet (MEB)", "OffApexNet (MEB)",
-    ]  # fmt: skip
+    ranked = {row.system for row in rows if row.selection == "last" and row.protocol == "megc2019"}
+    assert ranked == {"SSSNet", "STSTNet", "STSTNet (own PyTorch)", "STSTNet (MEB)", "OffApexNet (MEB)"}
     assert of["STSTNet", "megc2019"].scores["uar"] == 0.7186
     assert ".7605" in "".join(of["STSTNet", "megc2019"].notes)
 
 
-def _table(tmp_path: Path, *lines: str, header: str = HEADER) -> Path:
+def _table(tmp_path: Path, *lines: str) -> Path:
     path = tmp_path / "numbers.csv"
-    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    path.write_text("\n".join([",".join(COLUMNS), *lines]) + "\n", encoding="utf-8-sig")
     return path
 
 
-def test_rows_of_a_system_are_joined_and_notes_say_of_which_score(tmp_path: Path) -> None:
-    path = _table(
-        tmp_path,
-        "A,p,uf1,0.5,last,here,both",
-        "",
-        "A,p,accuracy,0.75,last,here,both",
-        'B,p,uf1,1,oracle,"x, y",',
-        "B,p,uar,0,oracle,z,only uar",
-        "A,p,uf1,0.6,oracle,here,",
+def test_rows_of_a_system_are_joined_and_notes_name_their_score(tmp_path: Path) -> None:
+    first, second, third = read_published(
+        _table(
+            tmp_path,
+            "A,p,uf1,0.5,last,here,both",
+            "A,p,accuracy,0.75,last,here,both",
+            'B,p,uf1,1,oracle,"x, y",',
+            "B,p,uar,0,oracle,z,only uar",
+            "A,p,uf1,0.6,oracle,here,",
+        )
     )
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    first, second, third = read_published(path)
     assert (first.system, first.scores, first.notes) == ("A", {"uf1": 0.5, "accuracy": 0.75}, ("both",))
     assert (second.source, second.notes) == ("x, y; z", ("UAR: only uar",))
     assert (third.selection, third.scores) == ("oracle", {"uf1": 0.6})
@@ -63,32 +58,27 @@ def test_rows_of_a_system_are_joined_and_notes_say_of_which_score(tmp_path: Path
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("A,p,uf1,73.9,last,here,", "value 73.9 is not a fraction between 0 and 1"),
-        ("A,p,uf1,nan,last,here,", "not a fraction"),
-        ("A,p,uf1,much,last,here,", "'much' is not a number"),
-        ("A,p,f1,0.5,last,here,", "metric 'f1' is not one of accuracy, uf1"),
-        ("A,p,uf1,0.5,best,here,", "selection 'best' is not one of last, oracle, unknown"),
+        ("A,p,uf1,73.9,last,here,", "73.9 is not a fraction"),
+        ("A,p,uf1,much,last,here,", "much"),
+        ("A,p,f1,0.5,last,here,", "metric 'f1'"),
+        ("A,p,uf1,0.5,best,here,", "selection 'best'"),
         ("A,p,uf1,0.5,last,,", "source is empty"),
-        (",p,uf1,0.5,last,here,", "system is empty"),
-        ("A,p,uf1,0.5,last,here", "6 values, expected 7"),
-        ("A,p,uf1,0.5,last,here,a,b", "8 values, expected 7"),
-        ("ok,p,uf1,0.7,last,here,", "ok has uf1 on p .last. twice"),
-        ('A,p,uf1,0.5,last,"here,', "not comma-separated values"),
+        ("A,p,uf1,0.5,last,here", "6 values"),
+        ("ok,p,uf1,0.7,last,here,", "twice"),
     ],
 )
-def test_a_bad_row_is_named_by_file_and_line(line: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_row_is_reported_with_file_and_line(line: str, message: str, tmp_path: Path) -> None:
     path = _table(tmp_path, "ok,p,uf1,0.5,last,here,", line)
     with pytest.raises(UserError, match=rf"numbers\.csv, line 3: .*{message}"):
         read_published(path)
 
 
-def test_a_coarser_name_matches_and_is_marked_but_another_dataset_does_not(tmp_path: Path) -> None:
+def test_numbers_match_a_protocol_by_name_or_its_beginning_but_never_another_dataset(tmp_path: Path) -> None:
     names = ["casme2", "casme2_5c", "casme2_5c_249", "casme2_5", "casme", "casme_sq", "casme2_5c_249_x"]
     rows = read_published(_table(tmp_path, *(f"S,{name},uf1,0.5,last,here," for name in names)))
     found = [(row.protocol, exact) for row, exact in matching(rows, "casme2_5c_249", ["casme2"])]
     assert found == [("casme2", False), ("casme2_5c", False), ("casme2_5c_249", True)]
     assert [row.protocol for row, _ in matching(rows, "casme_sq_3c", ["casme_sq"])] == ["casme_sq"]
-    assert [row.protocol for row, _ in matching(rows, "casme", ["casme"])] == ["casme"]
 
 
 STSTNET = {

@@ -21,7 +21,7 @@ def saved(page: str, suffix: str) -> str:
     return base64.b64decode(data).decode()
 
 
-def test_a_table_is_saved_with_its_small_print_beside_its_numbers() -> None:
+def test_a_saved_table_has_its_notes_in_columns_of_their_own() -> None:
     page = with_links(TABLE)
     rows = list(csv.reader(io.StringIO(saved(page, "csv"))))
     assert rows == [
@@ -32,15 +32,14 @@ def test_a_table_is_saved_with_its_small_print_beside_its_numbers() -> None:
     assert page.startswith(TABLE)
 
 
-def test_latex_has_as_many_cells_in_every_row_and_no_bare_sign() -> None:
+def test_latex_rows_have_equally_many_cells_and_escaped_signs() -> None:
     text = table_latex([*table_rows(TABLE), [("a heading over all columns", "")]])
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert [len(re.findall(r"(?<!\\)&", line)) for line in body] == [1] * 4
     assert r"a \& b\_" in text
-    assert text.count(r"\begin") == text.count(r"\end") == 1
 
 
-def test_a_figure_is_saved_as_a_drawing_of_its_own() -> None:
+def test_a_saved_figure_is_a_complete_svg_without_css_variables() -> None:
     line = {name: [0.0, 1.0] for name in ("epoch", "mean", "low", "high")}
     chart = curves_chart({"train": line}, 'a <label> & "more"')  # type: ignore[dict-item]
     page = with_links(f"<figure><figcaption>loss</figcaption>{chart}</figure>")
@@ -49,8 +48,3 @@ def test_a_figure_is_saved_as_a_drawing_of_its_own() -> None:
     assert drawing.tag == "{http://www.w3.org/2000/svg}svg" and float(drawing.get("width", 0)) > 100
     assert "var(" not in text and palette()["--accent"] in text
     assert standalone(str(chart)) == text
-
-
-def test_what_is_neither_stays_as_it_is() -> None:
-    for page in ("<p>nothing to save</p>", '<div class="box" aria-label="x"><p>no table</p></div>'):
-        assert with_links(page) == page

@@ -8,10 +8,8 @@ import pytest
 from random_runs import CLASSES, UNITS, last, make_predictions, make_unit_predictions
 from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
-from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import pool
-from fdp_lightning.evaluation.search import check_objective, inner_interval, inner_score, nested_choice, nested_frames
-from fdp_lightning.labels import LabelKind
+from fdp_lightning.evaluation.search import inner_interval, inner_score, nested_choice, nested_frames
 
 pytestmark = pytest.mark.costly
 
@@ -38,14 +36,14 @@ def by_scikit_learn(inner: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def test_inner_scores_are_those_of_scikit_learn_over_all_rows_of_the_last_epoch() -> None:
+def test_inner_scores_equal_those_of_scikit_learn_over_all_rows_of_the_last_epoch() -> None:
     # the same clips in two folds, as if both folds had the same inner validation subject
     both = pd.concat([inner_table("001", 1), inner_table("002", 2)], ignore_index=True)
     for score, value in by_scikit_learn(both).items():
         assert inner_score(both, CLASSES, score) == pytest.approx(value)
 
 
-def test_the_log_loss_of_action_units_is_the_mean_of_binary_ones_and_a_sure_mistake_is_finite() -> None:
+def test_log_loss_of_units_is_the_mean_over_units_and_finite_for_certain_mistakes() -> None:
     table = make_unit_predictions(selections=("last",))
     shown = np.array([[unit in target.split("+") for unit in UNITS] for target in table["target"]])
     expected = [log_loss(shown[:, i], table[f"prob_{unit}"], labels=[False, True]) for i, unit in enumerate(UNITS)]
@@ -55,20 +53,19 @@ def test_the_log_loss_of_action_units_is_the_mean_of_binary_ones_and_a_sure_mist
     assert inner_score(sure, CLASSES, "log_loss") == pytest.approx(-math.log(np.finfo(float).eps))
 
 
-def test_intervals_hold_the_score_and_none_is_given_for_one_subject() -> None:
+def test_inner_intervals_are_over_subjects_and_contain_the_score() -> None:
     table = pd.concat([make_predictions(subjects=8, seed=s, selections=("last", "inner")) for s in (1, 2)])
     for score in ("uf1", "log_loss"):
         low, high = inner_interval(table, CLASSES, score)
         assert low < inner_score(table, CLASSES, score) < high
-        assert inner_interval(table[table["subject"] == "001"], CLASSES, score) is None
-    # over subjects, not clips: with identical clips per subject it is as wide as with one clip each
+    # with identical clips per subject it is as wide as with one clip each
     one = last(table).drop_duplicates("subject")
     many = pd.concat([one] * 7, ignore_index=True)
     assert inner_interval(many, CLASSES, "log_loss") == pytest.approx(inner_interval(one, CLASSES, "log_loss"))
 
 
-@pytest.mark.parametrize(("score", "seed"), [("accuracy", 0), ("uf1", 1), ("log_loss", 2)])
-def test_the_nested_predictions_are_each_folds_own_best_trials(score: str, seed: int) -> None:
+@pytest.mark.parametrize(("score", "seed"), [("uf1", 1), ("log_loss", 2)])
+def test_nested_predictions_are_those_of_each_folds_best_trial(score: str, seed: int) -> None:
     trials = range(4)
     inner = {fold: {t: inner_table(fold, 1000 * seed + 10 * i + t) for t in trials} for i, fold in enumerate(FOLDS)}
     whole = {t: make_predictions(subjects=4, seed=100 * seed + t) for t in trials}
@@ -87,19 +84,9 @@ def test_the_nested_predictions_are_each_folds_own_best_trials(score: str, seed:
         assert row["prediction"] == source["prediction"] and row["prob_others"] == source["prob_others"]
 
 
-def test_what_the_held_out_clips_gave_and_other_folds_chose_has_no_part_in_a_choice() -> None:
+def test_a_folds_choice_is_independent_of_other_folds() -> None:
     inner = {fold: {t: inner_table(fold, 10 * i + t) for t in range(3)} for i, fold in enumerate(FOLDS)}
     choice = nested_choice(inner, CLASSES, "uf1")
     for fold in FOLDS:
         others = {name: {t: inner_table(name, 77 + t) for t in range(3)} for name in FOLDS if name != fold}
         assert nested_choice({**inner, **others}, CLASSES, "uf1")[fold] == choice[fold]
-    # rows of the epoch chosen on inner clips do not count: a search scores the last epoch, which it reports
-    changed = inner["001"][0].copy()
-    changed.loc[changed["selection"] == "inner", "prediction"] = "others"
-    assert inner_score(changed, CLASSES, "uf1") == inner_score(inner["001"][0], CLASSES, "uf1")
-
-
-@pytest.mark.parametrize("objective", ["oracle/uf1", "last/uf1", "test/accuracy", "metrics/last/uf1", "uf1", "inner/f"])
-def test_a_score_of_the_subjects_under_test_is_no_objective(objective: str) -> None:
-    with pytest.raises(UserError, match=r"Expected one of|expected one of"):
-        check_objective(objective, LabelKind.SINGLE)

@@ -25,34 +25,27 @@ def read_again(table: pd.DataFrame, classes: list[str], place: Path) -> dict:
     made = summarise(table, classes, "casme2_5c_246", ["024"], split="lodo")
     write_metrics(place / "metrics.json", made)
     write_predictions(place / "predictions.csv", table, classes)
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    read = json.loads((place / "metrics.json").read_text(), parse_constant=refuse)
+    read: dict = json.loads((place / "metrics.json").read_text())
+    json.dumps(read, allow_nan=False)
     again = summarise(*read_predictions(place / "predictions.csv"), "casme2_5c_246", ["024"], split="lodo")
     assert read == made == again
-    top = "protocol split multi_label classes n_clips n_subjects skipped_folds untested left_out caveats"
-    assert list(read) == [*top.split(), "selections", "optimism_gap", "floors"]
     assert (read["classes"], read["n_clips"], read["n_subjects"]) == (classes, 60, 6)
     assert list(read["selections"]) == list(ALL)
     return read
 
 
-def test_metrics_of_one_label(tmp_path: Path) -> None:
+def test_metrics_of_one_label_equal_those_of_scikit_learn(tmp_path: Path) -> None:
     table = make_predictions(selections=ALL, balanced=False)
     read = read_again(table, CLASSES, tmp_path)
-    assert read["multi_label"] is False
     scores = ["accuracy", "uf1", "uar", "weighted_f1", "auc", "ece"]
     assert list(read["selections"]["last"]) == [*scores, "ci95", "confusion"]
     pooled = f1_score(last(table)["target"], last(table)["prediction"], labels=CLASSES, average="macro")
     assert read["selections"]["last"]["uf1"] == pytest.approx(pooled)
 
 
-def test_metrics_of_several_labels(tmp_path: Path) -> None:
+def test_metrics_of_several_labels_equal_those_of_scikit_learn(tmp_path: Path) -> None:
     table = make_unit_predictions(selections=ALL)
     read = read_again(table, UNITS, tmp_path)
-    assert read["multi_label"] is True
     for name, part in table.groupby("selection"):
         row = read["selections"][name]
         assert list(row) == ["accuracy", "mean_f1", "auc", "f1", "unit_auc", "ci95", "confusion"]
@@ -63,37 +56,24 @@ def test_metrics_of_several_labels(tmp_path: Path) -> None:
         assert found == pytest.approx(((target == prediction).mean(), f1.mean(), areas.mean()))
         assert row["f1"] == pytest.approx(dict(zip(UNITS, f1, strict=True)))
         assert row["unit_auc"] == pytest.approx(dict(zip(UNITS, areas, strict=True)))
-        assert list(row["confusion"]) == list(row["ci95"]["f1"]) == UNITS
         of_units = ((row["f1"][unit], row["ci95"]["f1"][unit]) for unit in UNITS)
         for value, (low, high) in [*((row[name], row["ci95"][name]) for name in ("accuracy", "mean_f1")), *of_units]:
             assert 0 <= low < value < high <= 1
         assert list(row["confusion"].values()) == multilabel_confusion_matrix(target, prediction).tolist()
-    gap = read["optimism_gap"]
-    assert list(gap) == ["accuracy", "mean_f1", "auc"]
-    assert gap["mean_f1"] == read["selections"]["oracle"]["mean_f1"] - read["selections"]["last"]["mean_f1"]
-    assert list(read["floors"]) == ["constant", "majority", "chance"]
+    assert list(read["optimism_gap"]) == ["accuracy", "mean_f1", "auc"]
+    oracle, final = (read["selections"][name]["mean_f1"] for name in ("oracle", "last"))
+    assert read["optimism_gap"]["mean_f1"] == oracle - final
 
 
-def test_selections_of_different_clips_are_refused() -> None:
-    with pytest.raises(ValueError, match="same clips"):
-        summarise(make_predictions().iloc[:-1], CLASSES, "p", [])
-    with pytest.raises(ValueError, match="'last'"):
-        summarise(make_predictions(selections=("oracle",)), CLASSES, "p", [])
+def test_the_majority_baseline_of_casme2_equals_that_of_the_evaluation_rules() -> None:
+    majority = class_baselines(np.array((32, 63, 27, 28, 99)), [*"abcde"])["majority"]
+    assert (majority["class"], majority["uar"]) == ("e", pytest.approx(0.2))
+    assert majority["accuracy"] == pytest.approx(0.398, abs=5e-4)
+    assert majority["uf1"] == pytest.approx(2 * 0.398 / 1.398 / 5, abs=5e-4)
 
 
-@pytest.mark.parametrize(("counts", "share"), [((32, 63, 27, 28, 99), 0.398), ((57, 26, 26, 15, 12), 0.419)])
-def test_majority_baseline_is_the_known_one(counts: tuple[int, ...], share: float) -> None:
-    """The values for CASME II and SAMM, five classes, are those of the evaluation rules."""
-    names = [f"class {place}" for place in range(5)]
-    majority = class_baselines(np.array(counts), names)["majority"]
-    assert majority["class"] == names[int(np.argmax(counts))]
-    assert majority["accuracy"] == pytest.approx(share, abs=5e-4)
-    assert majority["uar"] == pytest.approx(0.2)
-    assert majority["uf1"] == pytest.approx(2 * share / (1 + share) / 5, abs=5e-4)
-
-
-@pytest.mark.parametrize("counts", [(1, 2, 4), (0, 3, 3), (6, 1)])
-def test_chance_is_the_mean_of_all_guesses(counts: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("counts", [(1, 2, 4), (0, 3, 3)])
+def test_chance_is_the_mean_over_all_guesses(counts: tuple[int, ...]) -> None:
     target = np.repeat(np.arange(len(counts)), counts)
     guesses = product(range(len(counts)), repeat=len(target))
     matrices = np.stack([confusion(target, np.array(guess), len(counts)) for guess in guesses])
@@ -102,12 +82,8 @@ def test_chance_is_the_mean_of_all_guesses(counts: tuple[int, ...]) -> None:
     )
 
 
-def test_chance_of_many_clips_takes_little_memory() -> None:
-    assert chance(np.array([30_000, 40_000, 30_000]))["uf1"] == pytest.approx(1 / 3, abs=2e-3)
-
-
-@pytest.mark.parametrize("shown", [(0, 1, 3), (2, 4, 2), (6, 5, 0)])
-def test_baselines_of_units_by_brute_force(shown: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shown", [(0, 1, 3), (6, 4, 2)])
+def test_baselines_of_units_equal_those_of_all_guesses(shown: tuple[int, ...]) -> None:
     total = 6
     target = np.stack([np.arange(total) < n for n in shown], axis=1)
     found = unit_baselines(np.array(shown), total, ["a", "b", "c"])
@@ -124,7 +100,7 @@ def test_baselines_of_units_by_brute_force(shown: tuple[int, ...]) -> None:
     assert found["chance"]["accuracy"] == 0.5
 
 
-def test_a_unit_that_is_never_or_always_shown_hinders_no_interval() -> None:
+def test_units_shown_never_or_always_have_no_auc_and_do_not_prevent_intervals() -> None:
     table = make_unit_predictions(subjects=4, selections=("last",))
     target, _ = label_arrays(table, UNITS)
     target[:, 0], target[:, 1] = False, True
@@ -137,7 +113,7 @@ def test_a_unit_that_is_never_or_always_shown_hinders_no_interval() -> None:
     assert intervals["mean_f1"][0] < intervals["mean_f1"][1]
 
 
-def test_each_dataset_of_a_composite_is_scored_alone_and_by_all_classes() -> None:
+def test_each_dataset_of_a_composite_is_scored_alone_over_all_classes() -> None:
     table = make_predictions(balanced=False)
     table["dataset"] = np.where(table["subject"].isin(["001", "002"]), "smic", "samm")
     table.loc[table["dataset"] == "smic", "target"] = CLASSES[0]  # which lacks the other classes
@@ -147,6 +123,5 @@ def test_each_dataset_of_a_composite_is_scored_alone_and_by_all_classes() -> Non
         alone = summarise(table[table["dataset"] == name], CLASSES, "p", [])
         assert "datasets" not in alone
         assert found == {key: alone[key] for key in ("n_clips", "n_subjects", "selections")}
-    assert whole["datasets"]["smic"]["selections"]["last"]["uar"] <= 1 / len(CLASSES)
     # One id in two datasets means two people, also in every interval.
     assert summarise(table.replace({"subject": {"001": "003", "002": "004"}}), CLASSES, "p", []) == whole
