@@ -155,17 +155,6 @@ def test_padding_changes_nothing_in_training(make_model: MakeModel) -> None:
     torch.testing.assert_close(*losses)
 
 
-def test_per_frame_batches_differ_from_folded_ones_only_in_training(make_model: MakeModel) -> None:
-    clips = torch.rand(2, 8, 1, 64, 64)
-    torch.manual_seed(0)
-    folded = make_model()
-    torch.manual_seed(0)
-    one_by_one = make_model("model=fdp_deviations", "model.frame_batches=per_frame")
-    one_by_one.load_state_dict(settled(folded, clips).state_dict())
-    assert_same(one_by_one.eval()(clips), folded(clips))
-    assert not torch.allclose(one_by_one.train()(clips).logits, folded.train()(clips).logits)
-
-
 def test_bfloat16_agrees_with_float32(make_model: MakeModel) -> None:
     # bfloat16 keeps 8 bits, so each rounding is up to 0.4 %. Bounds are on the root mean square error relative to the
     # spread of the outputs; the dynamic image of an untrained network hardly varies, so its bound is the largest.

@@ -77,13 +77,6 @@ def test_the_network_agrees_with_the_classifier_and_never_predicts_an_unseen_cla
     np.testing.assert_allclose(found.sum(axis=1), 1)
 
 
-def test_the_network_can_be_made_without_memory_and_answers_on_its_device() -> None:
-    with torch.device("meta"):
-        machine = FlowKernelMachine(3, 4, ["u", "v", "strain"], 3, 8, [1.0], [1.0], ["channel", "joint"])
-    assert all(buffer.is_meta for buffer in machine.buffers())
-    assert machine(torch.zeros(2, 3, 8, 8, device="meta")).is_meta
-
-
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="divisions"):
         FlowKernelSettings(divisions=[["pixel"]])
