@@ -42,7 +42,6 @@ def test_a_model_takes_the_input_of_its_configuration_and_stays_on_one_device_wi
     [
         (("fdp_tinny", 3), "fdp_tiny"), *((("ststnet", n), "classes is") for n in (0, True, "5")),
         (("fdp_tiny", 3, "model.poolin=mean"), r"model\.poolin"), (("fdp_tiny", 3, "~model"), None),
-        (("fdp_tiny", 3, "data.sampling.frames=x"), r"data\.sampling\.frames"),
     ],
 )  # fmt: skip
 def test_a_model_that_cannot_be_built_is_refused_by_name(given: tuple, named: str | None) -> None:

@@ -115,12 +115,9 @@ def test_a_still_clip_has_flat_scores_and_a_grey_image_however_trained(make_mode
 def test_a_colour_backbone_takes_colour_and_grey_clips(make_model: MakeModel, backbone: str, channels: int) -> None:
     clips = torch.rand(2, 8, channels, 64, 64)
     model = make_model("model.head_block=spatial", f"model/backbone={backbone}", "model.backbone.in_channels=3")
-    output = model(clips)
-    assert output.dynamic_image.shape == (2, 1, 64, 64)
-    target = torch.tensor([0, 1])
-    grey = clips.mean(dim=2, keepdim=True)
-    number, apex = torch.arange(8.0).expand(2, 8), torch.tensor([3.0, 5.0])
-    losses = [Objective()(output, Clips(frames, target, number, apex)).total for frames in (clips, grey)]
+    output, grey = model(clips), clips.mean(dim=2, keepdim=True)
+    facts = torch.tensor([0, 1]), torch.arange(8.0).expand(2, 8), torch.tensor([3.0, 5.0])
+    losses = [Objective()(output, Clips(frames, *facts)).total for frames in (clips, grey)]
     torch.testing.assert_close(*losses)
 
 
@@ -128,9 +125,8 @@ def test_a_colour_backbone_takes_colour_and_grey_clips(make_model: MakeModel, ba
 @pytest.mark.parametrize("centred", [True, False])
 def test_a_padded_clip_gives_what_the_clip_alone_gives(make_model: MakeModel, pooling: str, centred: bool) -> None:
     torch.manual_seed(0)
-    lengths = (8, 5, 1)
+    lengths, clips = (8, 5, 1), torch.rand(3, 8, 1, 64, 64)
     mask = torch.arange(8) < torch.tensor(lengths)[:, None]
-    clips = torch.rand(3, 8, 1, 64, 64)
     model = settled(make_model(f"model.pooling={pooling}", f"model.scorer.centred={str(centred).lower()}"), clips)
     padded = model(clips, mask)
     for row, length in enumerate(lengths):
@@ -174,9 +170,7 @@ def test_bfloat16_agrees_with_float32(make_model: MakeModel) -> None:
 @pytest.mark.parametrize(
     ("override", "word"),
     [
-        ("model.pooling=bogus", "gated, score"), ("model.pooling=[arp,arp]", "different"),
-        ("model.finer_maps=[3]", r"finer_maps=\[3\].*2, 4"), ("model.gate_temperature=0.0", "gate_temperature"),
-        ("model/backbone=timm|model.backbone.name=resnet18|model.finer_maps=[32]", "2, 4, 8, 16 "),
+        ("model.pooling=[arp,arp]", "different"), ("model.finer_maps=[3]", r"finer_maps=\[3\].*2, 4"),
         ("model.mer_head.reads=0", "reads"), ("model.head_block=bogus", "spatial"), ("data.faces.size=60", "stride 8"),
         ("model.backbone.head_channels=5", "head_channels"), ("model.backbone.in_channels=2", "in_channels"),
         ("model.backbone.stages=[]", "no block"), ("model.backbone.stages=[{n_local: 0, width: 8}]", "n_global"),
@@ -185,4 +179,4 @@ def test_bfloat16_agrees_with_float32(make_model: MakeModel) -> None:
 )  # fmt: skip
 def test_an_impossible_option_is_refused(make_model: MakeModel, override: str, word: str) -> None:
     with pytest.raises(UserError, match=word):
-        make_model(*override.split("|"))
+        make_model(override)

@@ -19,9 +19,9 @@ MAPS = [(2, 4), (3, 2)]
 """Channels and sides, fine to coarse."""
 
 
-def pooling_of(*names: str, frames: int = 5, **options: object) -> RankPooling:
+def pooling_of(*names: str, **options: bool) -> RankPooling:
     torch.manual_seed(0)
-    return RankPooling(names, MAPS, frames, **options).double()
+    return RankPooling(names, MAPS, 5, **options).double()
 
 
 def maps_of(seed: int, b: int = 2, t: int = 5) -> list[Tensor]:
