@@ -69,10 +69,8 @@ class SegNet(nn.Module):
                 setattr(self, f"conv{s}{layer}", nn.Conv2d(width, n_out, 3, padding=1))
                 setattr(self, f"bn{s}{layer}", nn.BatchNorm2d(n_out, momentum=0.1))
                 width = n_out
-        for s, layer, n_out in (
-            *((5, 3, 512), (5, 2, 512), (5, 1, 512), (4, 3, 512), (4, 2, 512), (4, 1, 256)),
-            *((3, 3, 256), (3, 2, 256), (3, 1, 128), (2, 2, 128), (2, 1, 64), (1, 2, 64), (1, 1, 1)),
-        ):
+        layers = [(s, layer) for s in (5, 4, 3, 2, 1) for layer in range(len(VGG[s - 1]), 0, -1)]
+        for (s, layer), n_out in zip(layers, (*(512,) * 5, *(256,) * 3, 128, 128, 64, 64, 1), strict=True):
             setattr(self, f"conv{s}{layer}d", nn.Conv2d(width, n_out, 3, padding=1))
             if (s, layer) != (1, 1):
                 setattr(self, f"bn{s}{layer}d", nn.BatchNorm2d(n_out, momentum=0.1))

@@ -11,7 +11,6 @@ from fdp_lightning.models.attribution import heat_maps, occlusion_map
 from fdp_lightning.models.labels import LABELS
 
 T, SIDE = 6, 32
-PLACES = {"upper left": (8, 8), "lower right": (24, 22), "edge": (16, 30)}
 
 
 def motion_at(place: tuple[int, int]) -> Callable[[Tensor], Tensor]:
@@ -33,12 +32,11 @@ def moving_everywhere(seed: int = 0) -> Tensor:
     return torch.rand(T, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_the_map_peaks_where_the_recogniser_looks(place: tuple[int, int]) -> None:
-    """Both by gradient, and by occlusion for a recogniser without one."""
+@pytest.mark.parametrize("place", [(8, 8), (24, 22), (16, 30)])
+def test_heat_and_occlusion_maps_peak_where_the_recogniser_looks(place: tuple[int, int]) -> None:
     clip = moving_everywhere()
     still = clip[:1].expand_as(clip)
-    steps = lambda clips: (100 * motion_at(place)(clips)).round()  # noqa: E731
+    steps = lambda clips: (100 * motion_at(place)(clips)).round()  # has no gradient  # noqa: E731
     by_gradient, occluded = heat_map(motion_at(place), clip), occlusion_map(steps, clip, still)
     for heat in (by_gradient, occluded):
         y, x = divmod(int(heat.argmax()), SIDE)
@@ -51,15 +49,7 @@ def test_the_map_peaks_where_the_recogniser_looks(place: tuple[int, int]) -> Non
     assert occlusion_map(steps, still, still).max() == 0
 
 
-def test_maps_of_motion_are_explained_too() -> None:
-    maps = moving_everywhere()[:3, 0]  # (3, h, w): a flow
-    (heat,) = heat_maps(lambda clips: clips[:, :, 4:12, 20:28].abs().mean(dim=(1, 2, 3)), maps[None], maps[None] * 0)
-    y, x = divmod(int(heat.argmax()), SIDE)
-    assert 2 <= y <= 13 and 18 <= x <= 29
-
-
-def test_shares_of_places_are_as_what_they_count() -> None:
-    """Integrated gradients of a sum are its terms: twice the weight is twice the heat, and no motion is no heat."""
+def test_heat_is_proportional_to_the_weight_of_a_position() -> None:
     clip = torch.full((T, 1, SIDE, SIDE), 0.5)
     clip[1:, :, 4:12, 4:12] += 0.2
     clip[1:, :, 20:28, 18:26] += 0.2
@@ -70,8 +60,7 @@ def test_shares_of_places_are_as_what_they_count() -> None:
     assert heat[:16, 16:].sum() / heat.sum() < 0.02
 
 
-def test_nothing_that_counts_is_a_map_of_zeros() -> None:
-    """If nothing moves, if all motion is evidence against the class, or if no motion changes the odds."""
+def test_the_map_is_zero_where_nothing_counts_for_the_class() -> None:
     moving, still = moving_everywhere(), torch.full((T, 1, SIDE, SIDE), 0.5)
     by_deviation = lambda clips: (clips / (clips.var(dim=(3, 4), keepdim=True).sqrt() + 1e-6)).sum(dim=(1, 2, 3, 4))  # noqa: E731
     for odds, clip in (
@@ -84,15 +73,7 @@ def test_nothing_that_counts_is_a_map_of_zeros() -> None:
         assert heat.max() == 0 and torch.isfinite(heat).all()
 
 
-def test_a_network_that_is_sure_is_explained_too() -> None:
-    clip = moving_everywhere()
-    logits = lambda clips: torch.stack([1e4 * motion_at((8, 8))(clips), torch.zeros(len(clips))], dim=1)  # noqa: E731
-    heat = heat_map(lambda clips: LABELS[LabelKind.SINGLE].log_odds(logits(clips), 0), clip)
-    assert torch.isfinite(heat).all()
-    assert heat[:16, :16].sum() / heat.sum() > 0.9
-
-
-def test_log_odds_are_those_of_the_probabilities() -> None:
+def test_log_odds_match_the_probabilities() -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     for labels in (LABELS[LabelKind.SINGLE], LABELS[LabelKind.MULTI]):
         p = labels.probabilities(logits)[:, 1]

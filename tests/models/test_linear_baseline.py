@@ -30,11 +30,11 @@ def moved_blobs(n: int, seed: int) -> Clips:
 
 
 def predicted(name: str, train: Clips, others: Clips) -> np.ndarray:
-    picture = BASELINE_IMAGES[name]
-    return linear_probabilities(picture(train).numpy(), train.target.numpy(), picture(others).numpy(), 3)
+    image = BASELINE_IMAGES[name]
+    return linear_probabilities(image(train).numpy(), train.target.numpy(), image(others).numpy(), 3)
 
 
-def test_pictures_are_the_ones_that_are_named() -> None:
+def test_images_are_the_approximate_rank_pooling_and_the_apex_minus_the_onset() -> None:
     clips = moved_blobs(4, seed=0)
     by_hand = sum(float(weight) * clips.frames[:, t] for t, weight in enumerate(double_sum(T)))
     torch.testing.assert_close(BASELINE_IMAGES["linear_arp"](clips), by_hand, atol=1e-4, rtol=0)
@@ -42,20 +42,19 @@ def test_pictures_are_the_ones_that_are_named() -> None:
 
 
 @pytest.mark.parametrize("n", [40, 150])
-def test_it_is_scikit_learns_pipeline(n: int) -> None:
+def test_probabilities_are_those_of_scikit_learn(n: int) -> None:
     rng = np.random.default_rng(n)
-    pictures, others = rng.normal(size=(n, 1, SIDE, SIDE)).astype(np.float32), rng.normal(size=(9, 1, SIDE, SIDE))
+    images, others = rng.normal(size=(n, 1, SIDE, SIDE)).astype(np.float32), rng.normal(size=(9, 1, SIDE, SIDE))
     targets = rng.integers(0, 4, n)
-    plain = make_pipeline(
-        PCA(min(COMPONENTS, n - 1), svd_solver="full"), StandardScaler(), LogisticRegression(C=C, max_iter=1000)
-    )
-    plain.fit(pictures.reshape(n, -1).astype(np.float64), targets)
-    found = linear_probabilities(pictures, targets, others, 4)
+    pca = PCA(min(COMPONENTS, n - 1), svd_solver="full")
+    plain = make_pipeline(pca, StandardScaler(), LogisticRegression(C=C, max_iter=1000))
+    plain.fit(images.reshape(n, -1).astype(np.float64), targets)
+    found = linear_probabilities(images, targets, others, 4)
     np.testing.assert_allclose(found, plain.predict_proba(others.reshape(9, -1)), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", BASELINE_IMAGES)
-def test_what_is_fitted_does_not_depend_on_the_other_clips(name: str) -> None:
+def test_the_fit_depends_neither_on_other_clips_nor_on_threads(name: str) -> None:
     train, others = moved_blobs(60, seed=1), moved_blobs(6, seed=2)
     changed = Clips(others.frames.clone(), others.target.flip(0), others.frame_number, others.apex)
     changed.frames[1:] *= 100
@@ -69,10 +68,7 @@ def test_what_is_fitted_does_not_depend_on_the_other_clips(name: str) -> None:
 
 def test_classes_without_training_clips_have_no_probability() -> None:
     rng = np.random.default_rng(0)
-    pictures, others = rng.normal(size=(8, 1, 5, 5)), rng.normal(size=(3, 1, 5, 5))
-    two = linear_probabilities(pictures, np.array([0, 2] * 4), others, 4)
+    images, others = rng.normal(size=(8, 1, 5, 5)), rng.normal(size=(3, 1, 5, 5))
+    two = linear_probabilities(images, np.array([0, 2] * 4), others, 4)
     assert (two[:, [1, 3]] == 0).all() and (two[:, [0, 2]] > 0).all()
-    one = linear_probabilities(pictures, np.full(8, 1), others, 3)
-    assert one.tolist() == [[0, 1, 0]] * 3
-    single = linear_probabilities(pictures[:1], np.array([2]), others, 3)
-    assert single.tolist() == [[0, 0, 1]] * 3
+    assert linear_probabilities(images, np.full(8, 1), others, 3).tolist() == [[0, 1, 0]] * 3

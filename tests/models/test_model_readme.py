@@ -1,10 +1,9 @@
 """models/README.md agrees with the code in its table, options and commands."""
 
-import importlib.util
+import importlib
 import re
 import shlex
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from omegaconf import OmegaConf
@@ -25,22 +24,14 @@ COMMANDS = re.findall(r"^    python -m fdp_lightning (.+)$", README, re.MULTILIN
 DEVIATIONS = re.findall(r"^\|[^|]*\|[^|]*\| `(model[./][\w./]+)=(\w+)` \| `(\w+)`", README, re.MULTILINE)
 
 
-def script(name: str, patch: pytest.MonkeyPatch) -> ModuleType:
-    patch.syspath_prepend(str(FIGURES))
-    spec = importlib.util.spec_from_file_location(f"figures_{name}", FIGURES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_table_is_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    model_table = script("model_table", monkeypatch)
+def test_the_table_has_the_measured_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FIGURES))
+    model_table = importlib.import_module("model_table")
     written = README.split(model_table.BEGIN)[1].split(model_table.END)[0].strip()
     assert written == model_table.table(), "run: python experiments/figures/model_table.py --write"
 
 
-def test_the_released_model_has_the_released_values() -> None:
+def test_the_released_model_has_the_deviations_of_the_table() -> None:
     assert [option for option, _, _ in DEVIATIONS] == [
         "model.backbone.attention", "model.scrambled_time", "model.backbone.local_mixer", "model.pooling",
         "model/dic_head", "model.frame_batches", "model.optimizer.decay_all",
@@ -56,5 +47,4 @@ def test_the_released_model_has_the_released_values() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_composes(command: str) -> None:
     words = [word for word in shlex.split(command) if word != "-m"]
-    # The first job of a sweep is enough.
-    configuration(*(word if "{" in word or "[" in word else word.split(",")[0] for word in words))
+    configuration(*(word if "{" in word or "[" in word else word.split(",")[0] for word in words))  # first of a sweep

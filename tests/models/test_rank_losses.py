@@ -34,10 +34,6 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 every_loss = pytest.mark.parametrize("name", RANK_LOSSES)
 
 
-def in_time(b: int, t: int) -> Tensor:
-    return torch.arange(1, t + 1, dtype=torch.float64).expand(b, t)
-
-
 def loop_over_pairs(scores: Tensor, relevance: Tensor, cost: Callable[[float], float]) -> list[float]:
     """Return each clip's mean cost of `s_u - s_t` over the pairs with u more relevant than t, 0 without any."""
     means = []
@@ -60,7 +56,7 @@ def test_ranknet_and_hinge_agree_with_a_loop(t: int, seed: int, temperature: flo
 
 @given(t=st.integers(2, 5), seed=seeds)
 @settings(max_examples=15, deadline=None)
-def test_listmle_is_the_probability_of_plackett_luce_draws(t: int, seed: int) -> None:
+def test_listmle_is_the_probability_of_an_order_of_plackett_luce_draws(t: int, seed: int) -> None:
     scores = normal(seed, 1, t)
     drawn_orders = list(itertools.permutations(range(t)))
     relevance = torch.tensor([[float(t - order.index(k)) for k in range(t)] for order in drawn_orders]).double()
@@ -72,7 +68,7 @@ def test_listmle_is_the_probability_of_plackett_luce_draws(t: int, seed: int) ->
         assert p == pytest.approx(math.prod(draws))
 
 
-def test_listmle_draws_equally_relevant_frames_in_time() -> None:
+def test_listmle_keeps_the_temporal_order_of_equally_relevant_frames() -> None:
     # Many frames, because unstable sorts may keep the order of a few by chance.
     relevance = torch.tensor([[0.0, 1.0, 2.0]]).double().repeat(1, 100)
     drawn = sorted(range(300), key=lambda k: -relevance[0, k])  # stable
@@ -83,7 +79,7 @@ def test_listmle_draws_equally_relevant_frames_in_time() -> None:
 
 @given(t=st.integers(2, 12), seed=seeds, ties=st.booleans(), tied_scores=st.booleans())
 @settings(max_examples=30, deadline=None)
-def test_soft_spearman_is_one_less_spearman_when_cold(t: int, seed: int, ties: bool, tied_scores: bool) -> None:
+def test_soft_spearman_tends_to_one_minus_spearman(t: int, seed: int, ties: bool, tied_scores: bool) -> None:
     # Scores differ by at least 1 or are equal, so a temperature of 0.001 is close to the limit.
     generator = np.random.default_rng(seed)
     scores = generator.integers(0, 4, t) if tied_scores else generator.permutation(t)
@@ -95,11 +91,10 @@ def test_soft_spearman_is_one_less_spearman_when_cold(t: int, seed: int, ties: b
 
 
 @every_loss
-@pytest.mark.parametrize("padded", [False, True])
-def test_gradients_are_those_of_finite_differences(name: str, padded: bool) -> None:
-    mask = torch.tensor([[True, False, True, True, True], [False, True, True, True, False]]) if padded else None
+def test_gradients_agree_with_finite_differences(name: str) -> None:
+    mask = torch.tensor([[True, False, True, True, True], [False, True, True, True, False]])
     rise_and_fall = torch.tensor([[0.0, 0.5, 1.0, 0.5, 0.0], [0.0, 1.0, 0.7, 0.3, 0.0]], dtype=torch.float64)
-    for relevance in (in_time(2, 5), rise_and_fall):
+    for relevance in (torch.arange(5).double().expand(2, 5), rise_and_fall):
         scores = normal(11, 2, 5).requires_grad_()
         assert torch.autograd.gradcheck(lambda s, r=relevance: LOSSES[name](s, r, mask), (scores,))
 
@@ -122,41 +117,36 @@ def test_padding_changes_no_loss_and_gets_no_gradient(name: str, mask: Tensor, s
 
 @given(t=st.integers(2, 12), seed=seeds, sharpness=st.floats(0.5, 20))
 @settings(max_examples=20, deadline=None)
-def test_listnet_is_the_divergence_of_the_chances_to_be_first(t: int, seed: int, sharpness: float) -> None:
+def test_listnet_is_the_divergence_between_top_one_probabilities(t: int, seed: int, sharpness: float) -> None:
     scores, relevance = normal(seed, 2, t).numpy(), normal(seed + 1, 2, t).numpy()
     least, most = relevance.min(axis=1, keepdims=True), relevance.max(axis=1, keepdims=True)
     wanted = softmax(sharpness * (relevance - least) / (most - least), axis=1)
     expected = rel_entr(wanted, softmax(scores, axis=1)).sum(axis=1)
     found = listnet(torch.tensor(scores), torch.tensor(relevance), None, sharpness)
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    # The loss is zero for scores with exactly the target probabilities.
-    best = torch.tensor(sharpness * (relevance - least) / (most - least) + 3)
-    assert listnet(best, torch.tensor(relevance), None, sharpness).abs().max() < 1e-12
 
 
 @every_loss
 @pytest.mark.parametrize("t", [1, 2, 6])
-def test_where_nothing_is_to_be_ranked_loss_and_gradient_are_zero(name: str, t: int) -> None:
+def test_loss_and_gradient_are_zero_where_there_is_nothing_to_rank(name: str, t: int) -> None:
     for values in (torch.zeros(2, t), normal(3, 2, t).float()):
         scores = values.requires_grad_()
         loss = LOSSES[name](scores, torch.full((2, t), 0.3))
-        loss.sum().backward()
-        assert scores.grad is not None
-        assert torch.equal(loss, torch.zeros(2)) and torch.equal(scores.grad, torch.zeros(2, t))
+        (gradient,) = torch.autograd.grad(loss.sum(), scores)
+        assert not loss.any() and not gradient.any()
 
 
 @every_loss
-def test_rank_loss_averages_the_clips_and_passes_its_options_on(name: str) -> None:
-    scores, relevance, mask = normal(4, 3, 5), in_time(3, 5), torch.ones(3, 5, dtype=torch.bool).tril(2)
+def test_rank_loss_averages_the_clips_and_uses_its_options(name: str) -> None:
+    scores, relevance, mask = normal(4, 3, 5), normal(5, 3, 5), torch.ones(3, 5, dtype=torch.bool).tril(2)
     option = {"ranknet": (0.5,), "hinge": (2.0,), "listmle": (), "listnet": (3.0,), "soft_spearman": (0.5,)}[name]
-    expected = sum(LOSSES[name](scores[i : i + 1], relevance[:1], mask[i : i + 1], *option) for i in range(3)) / 3
     module = RankLoss(name, temperature=0.5, margin=2.0, sharpness=3.0)
-    torch.testing.assert_close(module(scores, relevance, mask), expected[0])
+    torch.testing.assert_close(module(scores, relevance, mask), LOSSES[name](scores, relevance, mask, *option).mean())
 
 
 @given(mask=masks(), seed=seeds)
 @settings(max_examples=30, deadline=None)
-def test_ranks_are_those_of_scipy_with_ties_too(mask: Tensor, seed: int) -> None:
+def test_ranks_agree_with_scipy_also_for_ties(mask: Tensor, seed: int) -> None:
     values = normal(seed, *mask.shape).round()
     found = ranks(spoiled(values, mask, torch.nan), mask)
     for i in range(len(mask)):
@@ -172,7 +162,7 @@ def up_and_down(numbers: list[float], apex: float) -> np.ndarray:
 
 @given(mask=masks())
 @settings(max_examples=15, deadline=None)
-def test_chronological_relevance_counts_real_frames_alone(mask: Tensor) -> None:
+def test_chronological_relevance_counts_the_real_frames(mask: Tensor) -> None:
     assert chronological(torch.rand(*mask.shape, 2)).tolist() == [[*range(1, mask.shape[1] + 1)]] * len(mask)
     relevance = chronological(torch.full(mask.shape, torch.nan), mask)
     for i in range(len(mask)):
@@ -194,7 +184,7 @@ def test_intensity_rises_to_the_apex_and_falls_again(mask: Tensor, seed: int, ga
 
 @given(b=st.integers(1, 3), t=st.integers(1, 12), seed=seeds, temperature=st.floats(0.01, 100))
 @settings(max_examples=30, deadline=None)
-def test_soft_ranks_are_a_loop(b: int, t: int, seed: int, temperature: float) -> None:
+def test_soft_ranks_agree_with_a_loop(b: int, t: int, seed: int, temperature: float) -> None:
     values = normal(seed, b, t)
     by_loop = [[0.5 + sum(expit((v - u) / temperature) for u in row) for v in row] for row in values.tolist()]
     np.testing.assert_allclose(soft_ranks(values, None, temperature), by_loop)

@@ -9,7 +9,6 @@ import torch
 from fdp_lightning.config import configuration
 from fdp_lightning.models.fdp.network import FDP
 from fdp_lightning.models.fdp_released import from_released, to_released
-from fdp_lightning.models.weights import read_weights
 from fdp_lightning.tasks.convert import convert
 from tests.models.released_network import ReleasedNetwork
 
@@ -34,7 +33,7 @@ def n_parameters(*modules: torch.nn.Module) -> int:
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
-def test_size(make_model: MakeModel) -> None:
+def test_the_parts_have_the_published_sizes(make_model: MakeModel) -> None:
     model = make_model("model=fdp_released")
     assert n_parameters(model) == 85_304_206
     assert round(n_parameters(model.backbone, model.head_block) / 1e6, 2) == 54.95
@@ -68,56 +67,25 @@ def test_in_training_statistics_are_those_of_each_frame_index(make_model: MakeMo
         torch.testing.assert_close(value, after[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_there_and_back_changes_nothing(make_model: MakeModel, released: ReleasedNetwork) -> None:
+def test_converting_back_and_forth_changes_nothing(make_model: MakeModel, released: ReleasedNetwork) -> None:
     state = released.state_dict()
     back = to_released(from_released(state))
     assert list(back) == list(state)
     assert all(torch.equal(back[name], state[name]) for name in state)
     ours = make_model("model=fdp_released", classes=3).state_dict()
     assert set(to_released(ours)) == set(ReleasedNetwork(classes=3).state_dict())
-
-
-def test_names_of_other_models_are_refused(make_model: MakeModel) -> None:
-    with pytest.raises(ValueError, match=r"'bogus\.weight' is not in the layout.*frame_rep\.stem"):
+    with pytest.raises(ValueError, match=r"bogus\.weight"):
         from_released({"bogus.weight": torch.zeros(1)})
-    with pytest.raises(ValueError, match=r"'scorers.*' is not in the layout"):
-        to_released(make_model("model=fdp_released", "model.pooling=gated").state_dict())
 
 
-@pytest.mark.parametrize(
-    "right",
-    [
-        "model.backbone.attention=true", "model.scrambled_time=false", "model.backbone.local_mixer=heads",
-        "model.pooling=arp", "model.pooling=[score,intensity]", "model/dic_head=unet", "model.frame_batches=folded",
-    ],
-)  # fmt: skip
-def test_each_deviation_can_be_put_right_by_itself(make_model: MakeModel, right: str) -> None:
-    # A backbone of two blocks replaces the large one; only the combination of the options matters here.
-    small = "model.backbone.stages=[{n_local: 1, width: 16, n_global: 1, global_width: 32, stride: 1}]"
-    clips, outputs, shapes = torch.rand(2, 8, 1, 64, 64), [], []
-    for options in ([], [right]):
-        torch.manual_seed(0)
-        model = make_model("model=fdp_released", small, *options)
-        torch.manual_seed(0)
-        outputs.append(model(clips))
-        shapes.append([p.shape for p in model.parameters()])
-    wrong, output = outputs
-    assert output.logits.isfinite().all() and output.dynamic_image.isfinite().all()
-    assert shapes[0] != shapes[1] or not torch.allclose(output.logits, wrong.logits)
-
-
-@pytest.mark.parametrize("back_too", [False, pytest.param(True, marks=pytest.mark.slow)])  # files of 340 MB
-def test_the_task_converts_in_and_out(
-    released: ReleasedNetwork, tmp_path: Path, capsys: pytest.CaptureFixture, back_too: bool
+@pytest.mark.slow  # files of 340 MB
+def test_the_task_converts_in_both_directions(
+    released: ReleasedNetwork, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     theirs, ours, back = (tmp_path / name for name in ("theirs.pth", "ours.safetensors", "back.pth"))
     torch.save({"state_dict": {f"module.{k}": v for k, v in released.state_dict().items()}}, theirs)
     convert(configuration("task=convert", f"convert.input={theirs}", f"convert.output={ours}"))
     assert "85,3" in capsys.readouterr().out
-    if not back_too:
-        expected, found = from_released(released.state_dict()), read_weights(ours)
-        assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
-        return
     convert(configuration("task=convert", f"convert.input={ours}", f"convert.output={back}", "convert.to=released"))
     assert "grey - 0) / 1" in capsys.readouterr().out
     state = torch.load(back, weights_only=True)

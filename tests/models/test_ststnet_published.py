@@ -51,10 +51,9 @@ def test_a_published_file_gives_the_outputs_of_three_streams(tmp_path: Path) -> 
         torch.testing.assert_close(model(maps), theirs(maps), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["conv4.weight", "conv0.weight", "conv.weight", "head.weight", "bn.weight"])
-def test_a_name_of_another_network_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=name):
-        from_published({**published_network().state_dict(), name: torch.zeros(1)})
+def test_a_name_of_another_network_is_refused() -> None:
+    with pytest.raises(ValueError, match="conv4"):
+        from_published({**published_network().state_dict(), "conv4.weight": torch.zeros(1)})
 
 
 @needs_arrays

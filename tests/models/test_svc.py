@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, f1_score, recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from fdp_lightning.models.classical.fitted_svc import FittedSVC
 from fdp_lightning.models.classical.svc import LINEAR, RBF, SupportVectorClassifier, SVCSettings
-from tests.megc2019_arrays import FOLDER, needs_arrays
+from tests.megc2019_arrays import needs_arrays
+from tests.models.public_maps import loso_scores
 
 
 def clips(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -24,7 +24,7 @@ def clips(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("settings", [RBF, LINEAR, SVCSettings(c=0.5, balanced=False)])
 @pytest.mark.parametrize("classes", [2, 3, 5])
-def test_it_is_scikit_learns_classifier(settings: SVCSettings, classes: int) -> None:
+def test_predictions_are_those_of_scikit_learn(settings: SVCSettings, classes: int) -> None:
     x, y = clips(60, classes, 0)
     others, _ = clips(200, classes, 1)
     weight = "balanced" if settings.balanced else None
@@ -35,37 +35,24 @@ def test_it_is_scikit_learns_classifier(settings: SVCSettings, classes: int) -> 
     np.testing.assert_array_equal(found.predict(others), reference.predict(others.reshape(200, -1).astype(np.float64)))
 
 
-def test_what_cannot_be_fitted_is_refused() -> None:
+def test_an_unknown_class_is_refused() -> None:
     x, y = clips(10, 3, 5)
-    for wrong in (y + 1, y - 1, y[:0]):
-        with pytest.raises(ValueError, match="expected classes within"):
-            SupportVectorClassifier(3).fit(x[: len(wrong)], wrong)
-    for settings in ({"kernel": "poly"}, {"c": 0.0}):
-        with pytest.raises(ValueError, match=str(*settings.values())):
-            SVCSettings(**settings)
+    with pytest.raises(ValueError, match="classes"):
+        SupportVectorClassifier(3).fit(x, y + 1)
 
 
 @needs_arrays
 @pytest.mark.parametrize(
     ("settings", "expected"), [(RBF, (0.7115, 0.6981, 0.7466)), (LINEAR, (0.6832, 0.6881, 0.7149))]
 )
-def test_the_public_maps_give_the_known_numbers(settings: SVCSettings, expected: tuple[float, ...]) -> None:
-    arrays = np.load(FOLDER / "composite442_ststnet_flow28.npz")
-    x, y = arrays["flow"] / 255, arrays["label"]
-    subjects = np.char.add(arrays["dataset"], arrays["subject"])
-    predicted = np.full(442, -1)
-    assert len(np.unique(subjects)) == 68
-    for subject in np.unique(subjects):
-        held_out = subjects == subject
-        fitted = SupportVectorClassifier(3, settings).fit(x[~held_out], y[~held_out])
-        predicted[held_out] = fitted.predict_proba(x[held_out]).argmax(axis=1)
-    found = (f1_score(y, predicted, average="macro"), recall_score(y, predicted, average="macro"))
-    assert (*found, accuracy_score(y, predicted)) == pytest.approx(expected, abs=5e-5)
+def test_the_public_maps_give_the_known_scores(settings: SVCSettings, expected: tuple[float, ...]) -> None:
+    found = loso_scores("composite442_ststnet_flow28", lambda: SupportVectorClassifier(3, settings))
+    assert found == pytest.approx(expected, abs=5e-5)
 
 
 @pytest.mark.parametrize("settings", [RBF, LINEAR])
 @pytest.mark.parametrize("kept", [[0, 1, 2], [0, 2], [1], [0, 1, 2, 3, 4]])
-def test_probabilities_and_its_network_agree_with_predictions(settings: SVCSettings, kept: list[int]) -> None:
+def test_probabilities_and_the_network_agree_with_predictions(settings: SVCSettings, kept: list[int]) -> None:
     classes = max(3, len(kept))
     x, y = clips(60, classes, 5)
     some = np.isin(y, kept)
