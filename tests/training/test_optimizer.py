@@ -1,4 +1,4 @@
-"""The optimizer: which parameters decay, their learning rates, and how the rate depends on steps and batch size."""
+"""The optimizer: weight decay and learning rate of each parameter, and the rate by step and batch size."""
 
 import pytest
 import torch
@@ -38,31 +38,32 @@ def test_norms_and_biases_do_not_decay_and_the_cosine_ends_at_zero(network: FDP)
         ("step", 0.4, [1, 1, 1, 0.5, 0.5, 0.5, 0.4, 0.4, 0.4, 0.4]),
     ],
 )
-def test_the_rate_falls_by_a_factor(schedule: str, lowest: float, expected: list[float]) -> None:
+def test_step_and_exponential_schedules(schedule: str, lowest: float, expected: list[float]) -> None:
     settings = OptimizerSettings("sgd", 0.9, lr=0.1, schedule=schedule, gamma=0.5, every=3, lowest=lowest)
     built = settings.build(torch.nn.Linear(2, 1), steps=10)
-    optimizer, schedule_, rates = built["optimizer"], built["lr_scheduler"]["scheduler"], []
+    optimizer, rates = built["optimizer"], []
     assert isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["momentum"] == 0.9
     for _ in range(10):
-        rates.append(schedule_.get_last_lr()[0])
+        rates.append(built["lr_scheduler"]["scheduler"].get_last_lr()[0])
         optimizer.step()
-        schedule_.step()
+        built["lr_scheduler"]["scheduler"].step()
     assert rates == pytest.approx([0.1 * factor for factor in expected])
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "named"),
     [
-        {"name": "adam", "momentum": 0.9}, {"schedule": "step"}, {"lr_scaling": "sqrt"},
-        *({"rules": {"stem": factors}} for factors in (None, {"rate": 1}, {"lr": -1.0}, {"lr": "abc"}, {"lr": None})),
+        ({"name": "adam", "momentum": 0.9}, "momentum"), ({"schedule": "step"}, "every"),
+        ({"lr_scaling": "sqrt"}, "lr_reference_batch"), ({"rules": {"stem": {"rate": 1}}}, "rate"),
+        ({"rules": {"stem": {"lr": -1.0}}}, "stem"),
     ],
 )  # fmt: skip
-def test_an_optimizer_that_cannot_be_is_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match="|".join(wrong).removesuffix("s")):
+def test_impossible_combinations_are_rejected(wrong: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
         OptimizerSettings(**wrong)
 
 
-def test_rules_change_rate_and_decay_of_a_part_and_the_longest_name_counts(network: FDP) -> None:
+def test_rules_set_rate_and_decay_of_a_part_and_the_longest_name_applies(network: FDP) -> None:
     rules = {"backbone": {"lr": 0.1}, "backbone.stem": {"lr": 0.01, "weight_decay": 0.0}}
     groups = OptimizerSettings("adamw", lr=1.0, weight_decay=0.5, rules=rules).groups(network)
     of = {p: (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
@@ -73,12 +74,12 @@ def test_rules_change_rate_and_decay_of_a_part_and_the_longest_name_counts(netwo
         assert of[p] == pytest.approx((rate, decay)), name
     everywhere = OptimizerSettings(weight_decay=0.5, decay_all=True).groups(network)
     assert [g["weight_decay"] for g in everywhere] == [0.5]
-    with pytest.raises(ValueError, match=r"unknown part backbon .*backbone, dic_head"):
+    with pytest.raises(ValueError, match="backbon .*backbone"):
         OptimizerSettings(rules={"backbon": {"lr": 0.1}}).groups(network)
 
 
 @pytest.mark.parametrize(("scaling", "factor"), [("none", 1), ("sqrt", 2), ("linear", 4)])
-def test_the_rate_follows_the_clips_per_step_and_is_scaled_once(scaling: str, factor: float) -> None:
+def test_the_rate_is_scaled_with_the_batch_size_once(scaling: str, factor: float) -> None:
     given = OptimizerSettings(lr=0.01, lr_scaling=scaling, lr_reference_batch=32)
     scaled = given.for_batch(128)
     assert scaled.lr == pytest.approx(0.01 * factor)
