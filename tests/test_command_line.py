@@ -153,11 +153,12 @@ MISTYPED: list[tuple[list[str], list[str]]] = [
     (["model=ststnet", "model.scorer.hidden=3"], ["other choices of model=", "+model.scorer.hidden"]),
     (["study=component"], ["+study=component", "components?"]), (["loso.workers="], ["loso.workers"]),
     (["synthetic_loso"], ["has no value", "+experiment=synthetic_loso"]), (["trainer=gpu"], ["0 GPUs"]),
-    (["-m", "model.pooling=score,men"], ["model.pooling is 'men'"]), (["+experiment=nonsense"], ["synthetic_loso"]),
+    (["-m", "model.pooling=score,men"], ["model.pooling is 'men'", "mean?"]),
     (["seed=${protocol.dataset}", "data=samm", "protocol.dataset=samm"], ["seed is 'samm'"]),
     (["task=prepare", "data.faces.device=cuda"], ["data.faces.device is cuda", "no GPU"]),
     (["task=prepare", "data.generate.portraits=faces"], ["portraits=faces", "no such folder"]),
     (["data.faces.size=32,48", "task=prepare"], ["data.faces.size", "-m"]), (["logger=[csv,wand]"], ["wandb?"]),
+    (["+experiment=nonsense"], ["synthetic_loso"]),
 ]  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from fdp_lightning.config import configuration
 from fdp_lightning.engine.process import logged
 from fdp_lightning.errors import DiskError, UserError, disk_trouble, require_writable
 from fdp_lightning.files import remove_leftovers, scratch_folder, write_atomic
-from tests.command import Run
 
 pytestmark = pytest.mark.costly
 
@@ -83,33 +82,16 @@ def test_an_unusable_folder_for_runs_is_rejected_with_path_and_reason(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     require_writable(Path("runs/x"))
+    Path("file").touch()
+    with pytest.raises(NotADirectoryError) as not_a_folder:
+        require_writable(Path("file/x"))
+    assert str(tmp_path / "file") in (disk_trouble(not_a_folder.value) or "")
     monkeypatch.setattr(os, "access", lambda *_: False)
     for flag, number in ((os.ST_RDONLY, errno.EROFS), (0, errno.EACCES)):
         monkeypatch.setattr(os, "statvfs", lambda _, flag=flag: SimpleNamespace(f_flag=flag))
         with pytest.raises(OSError, match=os.strerror(number)) as raised:
             require_writable(Path("runs/x"))
         assert (raised.value.errno, raised.value.filename) == (number, str(tmp_path))
-
-
-ON_DATA = ["data=casme2", "protocol.strict=false", "data.workers=1", "data.root={root}"]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["task=loso", *ON_DATA, "runs={place}"], ["task=check_data", *ON_DATA, "check_data.output={place}/x.json"],
-        ["task=prepare", *ON_DATA, "data.store={place}/x"], ["-m", "model.pooling=mean,arp", "runs={place}"],
-        ["task=predict", "predict.input=synthetic", "predict.explain=false", "predict.output={place}/x"],
-    ],
-    ids=lambda arguments: arguments[0],
-)  # fmt: skip
-def test_a_file_in_place_of_a_folder_is_named_without_a_traceback(
-    arguments: list[str], casme2_root: Path, tmp_path: Path, run_cli: Run
-) -> None:
-    place = tmp_path / "file"
-    place.touch()
-    answer = run_cli(*(argument.format(place=place, root=casme2_root) for argument in arguments), code=2)
-    assert "Traceback" not in answer.stderr and str(place) in answer.stderr
 
 
 def test_files_of_killed_processes_are_removed_and_those_of_others_kept(

@@ -55,18 +55,6 @@ def test_values_of_a_wrong_type_range_or_name_are_all_reported_by_key(overrides:
         assert any(line.startswith(f"{key} is ") and ALLOWED[key].words in line for line in lines), key
 
 
-@pytest.mark.parametrize(
-    ("override", "meant"),
-    [
-        ("model.pooling=[score,atention]", "attention"), ("trainer.precision=bf15", "bf16"),
-        ("+data.btach_size=4", "data.batch_size"), ("+experimant=synthetic_loso", "experiment"),
-    ],
-)  # fmt: skip
-def test_similar_names_are_suggested(override: str, meant: str) -> None:
-    with pytest.raises(UserError, match=rf"Did you mean .*\b{meant}\b"):
-        check_values(configuration(override))
-
-
 def test_possible_values_pass() -> None:
     possible = [
         "model.pooling=mean", "model.pooling=[mean,max]", "trainer.precision=16", "trainer.deterministic=warn",

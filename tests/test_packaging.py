@@ -6,10 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-import sysconfig
 import tomllib
-import venv
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,8 +14,6 @@ import yaml
 
 from fdp_lightning import __version__
 from fdp_lightning.config import CONF_DIR
-from tests.command import once
-from tests.tasks.conftest import SMALL, problems
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -98,35 +93,20 @@ def test_a_cpu_image_omits_only_the_packages_of_cuda() -> None:
     assert not [line for line in left_out if line.startswith("torch")]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built wheel. Shared."""
-
-    def build(place: Path) -> None:
-        line = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(ROOT)]
-        subprocess.run(line, check=True, capture_output=True)
-
-    (path,) = once(tmp_path_factory, "wheel", build).glob("*.whl")
-    return path
-
-
-def install(wheel: Path, *options: str) -> None:
-    line = [sys.executable, "-m", "pip", *options, "--quiet", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run(line, check=True, capture_output=True)
-
-
-def output(*line: object, cwd: Path, path: str = "") -> str:
-    environment = os.environ | {"PYTHONPATH": path}
-    done = subprocess.run([*map(str, line)], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.costly
-def test_an_installed_wheel_has_every_file_and_answers(wheel: Path, tmp_path: Path) -> None:
+def test_an_installed_wheel_has_every_file_and_answers(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
     site = tmp_path / "site"
-    install(wheel, "install", "--target", str(site))
-    said = partial(output, cwd=tmp_path, path=str(site))
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+
+    def said(*line: object) -> str:
+        environment = os.environ | {"PYTHONPATH": str(site)}
+        command = [*map(str, line)]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+
     study = yaml.safe_load(said(site / "bin" / "fdp-lightning", "+study=components", "--cfg", "hydra"))
     assert "no rank losses" in study["hydra"]["sweeper"]["variants"]
     where = "import fdp_lightning.config as c; print(c.CONF_DIR); print(c.EXPERIMENTS / 'published.csv')"
@@ -136,21 +116,3 @@ def test_an_installed_wheel_has_every_file_and_answers(wheel: Path, tmp_path: Pa
     for inside, place in ((site, ROOT / "src"), (conf, CONF_DIR)):
         for path in (path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
             assert (inside / path.relative_to(place)).read_bytes() == path.read_bytes(), path
-
-
-@pytest.mark.slow
-def test_the_demo_runs_from_a_wheel_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
-    home = tmp_path / "environment"
-    venv.create(home, with_pip=False)
-    (site,) = home.glob("lib/python*/site-packages")
-    # Dependencies come from the environment of the tests; a .pth does not follow its editable installs.
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    install(wheel, "--python", str(home / "bin" / "python"), "install")
-    said = partial(output, cwd=tmp_path)
-    found = said(home / "bin" / "python", "-c", "import fdp_lightning; print(fdp_lightning.__file__)")
-    assert Path(found.strip()).is_relative_to(site)
-    said(home / "bin" / "fdp-lightning", "predict", "synthetic")
-    assert problems(json.loads((tmp_path / "predictions" / "synthetic" / "predict.json").read_text())) == []
-    said(home / "bin" / "fdp-lightning", "loso", *SMALL, "trainer.max_epochs=1")
-    (report,) = tmp_path.glob("runs/synthetic_loso/*/seed-0/report.html")
-    assert report.stat().st_size > 10_000

@@ -35,18 +35,6 @@ if __name__ == "__main__":
     time.sleep(AFTER_S)  # the server imports for seconds
     os.kill(os.getpid(), signal.SIGKILL)
 """
-LEFT = """
-import os
-from multiprocessing.forkserver import connect_to_new_process
-from fdp_lightning.processes import forkserver
-if __name__ == '__main__':
-    context = forkserver()
-    context.set_forkserver_preload(['fdp_lightning.with_parent'])
-    status, data = connect_to_new_process([])
-    os.close(data)
-    os.read(status, 8)  # the worker's process id
-    os.read(status, 8)  # its end
-"""
 
 
 def ids(_: int) -> tuple[int, int]:
@@ -86,14 +74,6 @@ def test_workers_of_a_killed_parent_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("after_s", [0, 1])  # at 0 it has not yet asked for that signal
 def test_the_forkserver_of_a_killed_command_ends_while_still_importing(after_s: int, tmp_path: Path) -> None:
     assert processes_left(ABANDONED.replace("AFTER_S", str(after_s)), tmp_path, within_s=2) == []
-
-
-@pytest.mark.slow
-def test_a_worker_whose_parent_left_before_sending_work_prints_nothing(tmp_path: Path) -> None:
-    """As when Ctrl-C arrives while a process starts."""
-    (tmp_path / "left.py").write_text(LEFT)
-    done = subprocess.run([sys.executable, "left.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def _fail(error: BaseException | None) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,19 +91,6 @@ def test_each_part_shows_one_kind_of_run_and_logged_keys(sent: dict[str, Any], l
             assert order["section"] == "run" or order["name"] in run.summary
         for key in found(part, "mediaKeys"):
             assert all(f"{name}/filenames" in run.summary for name in key)
-
-
-def test_tables_and_confusion_matrix_come_from_pooled_runs(sent: dict[str, Any], logged: dict[str, OfflineRun]) -> None:
-    of_pooled = [part for part in parts(sent) if job_type(part) == "aggregate"]
-    text = json.dumps(of_pooled)
-    tables = set(re.findall(r'"name": "tableKey", "value": "(\w+)"', text))
-    tables |= {val for part in of_pooled for val in found(part, "val")}
-    assert tables == {"scores", "predictions", "confusion_table"}
-    for table in tables:
-        assert logged["aggregate"].table(table)["data"]
-    (chart,) = {json.dumps(panel["config"]["fieldSettings"]) for part in of_pooled for panel in panels(part)
-                if panel["viewType"] == "Vega2"}  # fmt: skip
-    assert set(json.loads(chart).values()) == set(logged["aggregate"].table("confusion_table")["columns"])
 
 
 def test_the_oracle_is_always_shown_beside_last(sent: dict[str, Any]) -> None:

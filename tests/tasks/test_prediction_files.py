@@ -1,22 +1,18 @@
 """What task=predict and the demo show of a prediction, without a model."""
 
-import asyncio
 import csv
 import io
 import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image, ImageChops
-from starlette.responses import PlainTextResponse
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.inference.demo.app import Guard
 from fdp_lightning.inference.figures import overlay
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.result_files import RESULT, predictions_table, result_folder
@@ -129,18 +125,3 @@ def test_brackets_in_names_are_no_markup(prediction: Prediction, capsys: pytest.
     show_results([{**prediction.facts(), "clip": "[take] 1", "class": "[red]x"}], "a [bold] model")
     said = capsys.readouterr().out
     assert all(name in said for name in ("[take] 1", "[red]x", "a [bold] model"))
-
-
-@pytest.mark.parametrize(
-    ("port", "headers", "status"),
-    [
-        (80, {"host": "127.0.0.1", "origin": "http://127.0.0.1"}, 200), (8765, {"host": "127.0.0.1"}, 403),
-        (80, {"host": "localhost", "origin": "http://evil.example"}, 403),
-    ],
-)  # fmt: skip
-def test_the_port_may_be_missing_only_if_it_is_80(port: int, headers: dict[str, str], status: int) -> None:
-    send = AsyncMock()
-    named = [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "server": ("127.0.0.1", port), "headers": named}
-    asyncio.run(Guard(PlainTextResponse("answered"), "policy")(scope, None, send))
-    assert send.await_args_list[0].args[0]["status"] == status

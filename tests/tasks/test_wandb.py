@@ -26,14 +26,9 @@ from tests.tasks.wandb_files import LOGGERS, OfflineRun, go_on, offline_runs
 
 
 @pytest.fixture
-def place(logged_workplace: Path) -> Path:
-    return logged_workplace
-
-
-@pytest.fixture
-def copied(place: Path, tmp_path: Path) -> Path:
+def copied(logged_workplace: Path, tmp_path: Path) -> Path:
     """The run in a copy of the folder."""
-    return run_of(shutil.copytree(place, tmp_path / "copy"))
+    return run_of(shutil.copytree(logged_workplace, tmp_path / "copy"))
 
 
 def runs_of(run: Path, job_type: str) -> list[OfflineRun]:
@@ -47,8 +42,8 @@ def faces_on(page: str) -> bool:
     return len(shown) > 1
 
 
-def test_each_fold_is_a_run_of_the_group_and_a_killed_one_is_resumed(place: Path) -> None:
-    run = run_of(place)
+def test_each_fold_is_a_run_of_the_group_and_a_killed_one_is_resumed(logged_workplace: Path) -> None:
+    run = run_of(logged_workplace)
     experiment, variant, seed = run.parts[-3:]
     group = f"{experiment}/{shortened(variant, 80)}/{seed}"
     ended = [of for of in runs_of(run, "fold") if of.exit_code == 0]
@@ -56,14 +51,14 @@ def test_each_fold_is_a_run_of_the_group_and_a_killed_one_is_resumed(place: Path
     for of in ended:
         assert (of.group, of.name, of.project) == (group, f"{group}/{of.config['fold']}", "fdp_lightning")
         assert of.tags == ["synthetic", "synthetic_5c", "fdp_tiny", "mine"]
-    cut = json.loads((place / "cut.json").read_text())
+    cut = json.loads((logged_workplace / "cut.json").read_text())
     assert 1 <= len(cut) <= 2 and set(cut) <= {of.id for of in ended}
     # three folds, the pooled scores, and the interrupted folds
     assert len(offline_runs(run)) == 4 + len(cut) and len({of.id for of in offline_runs(run)}) == 4
 
 
-def test_a_fold_logs_its_configuration_and_data_without_local_paths(place: Path) -> None:
-    run = run_of(place)
+def test_a_fold_logs_its_configuration_and_data_without_local_paths(logged_workplace: Path) -> None:
+    run = run_of(logged_workplace)
     said = runs_of(run, "fold")[-1].config
     assert (said["data"]["batch_size"], said["trainer"]["max_epochs"]) == (10, 4)
     assert said["subjects"] == {"train": 2, "inner": 0, "test": 1}
@@ -73,12 +68,12 @@ def test_a_fold_logs_its_configuration_and_data_without_local_paths(place: Path)
     made_with = json.loads((run / "environment.json").read_text())
     assert {name: said["made_with"][name] for name in ("git_revision", "torch")}.items() <= made_with.items()
     told = json.dumps({key: value for key, value in said.items() if key != "_wandb"})
-    assert str(place) not in told and "stores" not in told
+    assert str(logged_workplace) not in told and "stores" not in told
 
 
 @pytest.mark.parametrize("fold", ["01", "02", "03"])
-def test_all_loggers_have_the_same_numbers_of_every_epoch(place: Path, fold: str) -> None:
-    run = run_of(place)
+def test_all_loggers_have_the_same_numbers_of_every_epoch(logged_workplace: Path, fold: str) -> None:
+    run = run_of(logged_workplace)
     curves = pd.read_csv(run / "folds" / fold / "curves.csv").set_index("epoch").sort_index(axis=1)
     assert list(curves.index) == [1, 2, 3, 4]
     (of_fold,) = [of for of in runs_of(run, "fold") if of.config["fold"] == fold and of.exit_code == 0]
@@ -92,8 +87,8 @@ def test_all_loggers_have_the_same_numbers_of_every_epoch(place: Path, fold: str
             assert found == pytest.approx(curves[name].tolist(), rel=1e-6), name
 
 
-def test_the_aggregate_run_has_the_pooled_scores_and_tables(place: Path) -> None:
-    run = run_of(place)
+def test_the_aggregate_run_has_the_pooled_scores_and_tables(logged_workplace: Path) -> None:
+    run = run_of(logged_workplace)
     (pooled,) = runs_of(run, "aggregate")
     metrics = json.loads((run / "metrics.json").read_text())
     assert pooled.group == runs_of(run, "fold")[0].group and pooled.exit_code == 0 and "mine" in pooled.tags
@@ -114,8 +109,8 @@ def test_the_aggregate_run_has_the_pooled_scores_and_tables(place: Path) -> None
     assert pooled.column("scores", "value")[1] == metrics["selections"]["last"]["uf1"]
 
 
-def test_the_report_is_an_artifact_and_galleries_are_logged(place: Path) -> None:
-    run = run_of(place)
+def test_the_report_is_an_artifact_and_galleries_are_logged(logged_workplace: Path) -> None:
+    run = run_of(logged_workplace)
     (pooled,) = runs_of(run, "aggregate")
     for name in ("report.html", "metrics.json", "predictions.csv"):
         assert pooled.artifacts["report"][name].read_bytes() == (run / name).read_bytes()
@@ -125,7 +120,7 @@ def test_the_report_is_an_artifact_and_galleries_are_logged(place: Path) -> None
     images = list(pooled.folder.rglob("*.png"))
     heat = [np.asarray(Image.open(path)) for path in images if "what_moved_and_counted" in path.name]
     assert (len(images), len(heat)) == (20, 10) and all(np.ptp(each, axis=2).max() > 50 for each in heat)  # in colour
-    assert not list((place / "home").rglob("*staging/*"))  # all files are in the run folder
+    assert not list((logged_workplace / "home").rglob("*staging/*"))  # all files are in the run folder
 
 
 @pytest.mark.slow  # a separate command that starts W&B again
