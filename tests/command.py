@@ -1,4 +1,4 @@
-"""The command line, in this process or in one of its own, and folders that all test processes share."""
+"""The command line, in this process or a new one, and folders shared by all test processes."""
 
 import contextlib
 import io
@@ -21,12 +21,10 @@ Run = Callable[..., Done]
 
 
 def command(*arguments: object, cwd: Path, code: int | None = None) -> Done:
-    """Run `python -m fdp_lightning <arguments>` here, where the imports of a new process are made already.
+    """Run `python -m fdp_lightning <arguments>` in this process, which spares slow imports, and check the exit code.
 
-    It must end with this exit code, if one is given.
-
-    Workers are those of one forkserver for all tests. What needs a process to itself (signals, limits, variables of
-    the environment that workers read) starts one by `new_process`.
+    All tests share the workers of one forkserver. Tests of signals, limits, or environment variables that workers read
+    use `new_process`.
     """
     out, err = io.StringIO(), io.StringIO()
     with _as_new(cwd, list(map(str, arguments))), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -44,7 +42,7 @@ def command(*arguments: object, cwd: Path, code: int | None = None) -> Done:
 
 @contextlib.contextmanager
 def _as_new(cwd: Path, arguments: list[str]) -> Iterator[None]:
-    """Let this process look like one that has just been started, and be as it was afterwards."""
+    """Make this process look newly started, and restore it afterwards."""
     root, hydra = logging.getLogger(), HydraConfig.instance()
     kept = os.environ.copy(), sys.argv, root.handlers[:], root.level, hydra.cfg
     sys.argv = ["fdp_lightning", *arguments]
@@ -58,7 +56,7 @@ def _as_new(cwd: Path, arguments: list[str]) -> Iterator[None]:
 
 
 def new_process(*arguments: object, cwd: Path, code: int | None = None, **options: object) -> Done:
-    """Run the command in a process of its own; `options` are those of `subprocess.run`."""
+    """Run the command in a new process; `options` are those of `subprocess.run`."""
     line = [sys.executable, "-m", "fdp_lightning", *map(str, arguments)]
     given = {"capture_output": True, "text": True, "timeout": 600, "check": False, **options}
     done = subprocess.run(line, cwd=cwd, **given)
@@ -67,7 +65,7 @@ def new_process(*arguments: object, cwd: Path, code: int | None = None, **option
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that is made once for all processes of a test run. Shared: copy it before you change it."""
+    """Make a folder once for all processes of a test run. Copy it before changing it."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
     with FileLock(f"{folder}.lock"):

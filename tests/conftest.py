@@ -1,4 +1,4 @@
-"""What all tests share: a tiny synthetic dataset on disk, its clip store, and the command line as users start it."""
+"""Fixtures of all tests: tiny synthetic datasets on disk, a clip store, and the command line."""
 
 import os
 
@@ -23,14 +23,12 @@ from tests.command import Done, command, once
 
 TINY = {"subjects": 3, "clips_per_emotion": 1, "min_frames": 10, "max_frames": 12, "height": 180, "width": 240}
 
-
 COSTLY = {"run_cli", "finished_workplace", "browser", "server"}
-"""Fixtures that train, start processes or a browser, or import what tasks need. Modules say so by `pytestmark`."""
+"""Fixtures that train, start processes or a browser, or import slowly; modules use `pytestmark` instead."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m chooses
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as costly what uses such a fixture."""
     for item in items:
         if COSTLY & set(getattr(item, "fixturenames", ())):
             item.add_marker("costly")
@@ -38,13 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def casme2_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three subjects, fifteen clips, in CASME II's layout. Shared: copy it before you change it."""
+    """Three subjects and fifteen clips in CASME II's layout. Copy it before changing it."""
     return once(tmp_path_factory, "casme2", lambda place: SyntheticFaces(**TINY).write(place / "data")) / "data"
 
 
 @pytest.fixture(scope="session")
 def samm_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two subjects in SAMM's layout. Shared: copy it before you change it."""
+    """Two subjects in SAMM's layout. Copy it before changing it."""
     faces = SyntheticFaces(**{**TINY, "subjects": 2}, layout="samm")
     return once(tmp_path_factory, "samm", lambda place: faces.write(place / "data")) / "data"
 
@@ -57,15 +55,15 @@ def casme2_clips(casme2_root: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def store_folder_path(casme2_clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of `casme2_root`, where the command line finds it again with data.store=<its parent>."""
-    sources = list_sources(casme2_clips)
+    """The store of `casme2_root`, which the command line finds with data.store=<its parent>."""
+    faces, sources = FaceSettings(), list_sources(casme2_clips)
 
-    def make(place: Path) -> None:
-        build_store(
-            store_folder(place, "casme2", FaceSettings(), "strict", sources), casme2_clips, sources, FaceSettings()
-        )
+    def folder(place: Path) -> Path:
+        return store_folder(place, "casme2", faces, "strict", sources)
 
-    return store_folder(once(tmp_path_factory, "stores", make), "casme2", FaceSettings(), "strict", sources)
+    return folder(
+        once(tmp_path_factory, "stores", lambda place: build_store(folder(place), casme2_clips, sources, faces))
+    )
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +74,7 @@ def store(store_folder_path: Path) -> ClipStore:
 
 @pytest.fixture
 def small_copy(casme2_root: Path, tmp_path: Path) -> Path:
-    """A copy of one clip of each subject of `casme2_root`, to be changed at will."""
+    """A copy of one clip of each subject of `casme2_root`, which a test may change."""
     root = tmp_path / "small"
     root.mkdir()
     name = "CASME2-coding-20190701.xlsx"

@@ -1,4 +1,4 @@
-"""The public flow maps of MEGC 2019 as arrays, for the tests that check numbers on real data.
+"""The public flow maps of MEGC 2019 as arrays, for tests on real data.
 
 They are not part of the project: they derive from licensed databases. The environment variable MEGC2019_ARRAYS names a
 folder that holds them: composite442_ststnet_flow28.npz and composite442_causalnet_flow28x4.npz (flow, label, dataset,

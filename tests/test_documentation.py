@@ -1,6 +1,5 @@
-"""README, documentation and notebook: their code runs, their commands compose, their links lead somewhere."""
+"""README, documentation and notebook: their code runs, their commands compose, their links lead to files."""
 
-import ast
 import doctest
 import json
 import os
@@ -8,7 +7,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -25,29 +23,28 @@ pytestmark = pytest.mark.costly
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 if not DOCS.is_dir():
-    pytest.skip("the documentation is in the repository alone", allow_module_level=True)
+    pytest.skip("the documentation is only in the repository", allow_module_level=True)
 
 PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"_build", "rooms"} & set(path.parts))
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CODE_OF_CONDUCT.md", *PAGES]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
-"""The first line of a block that is a file."""
+FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")  # the first line of a block that is a file
 
 
 def blocks(path: Path) -> list[tuple[str, str]]:
-    """The fenced blocks of a page: language and text."""
+    """Return language and text of each fenced block of a page."""
     return BLOCK.findall(path.read_text(encoding="utf-8"))
 
 
 def commands(path: Path) -> list[str]:
-    """The commands of a page, those with something left out ('…') apart."""
+    """Return the commands of a page, except abbreviated ones ('…')."""
     text = "\n".join(body for language, body in blocks(path) if language == "bash")
     lines = re.findall(r"^python -m fdp_lightning (.*)$", text, re.MULTILINE)
     return [line for line in lines if "…" not in line]
 
 
 def run_blocks(path: Path) -> None:
-    """Write the files of a page into the working folder and run its Python blocks, in order and in one namespace."""
+    """Write the files of a page into the working folder and run its Python blocks in one namespace."""
     names: dict[str, object] = {"__name__": path.stem}
     for language, body in blocks(path):
         if (file := FILE.match(body)) and language in ("python", "yaml"):
@@ -56,9 +53,8 @@ def run_blocks(path: Path) -> None:
         elif language == "python" and body.startswith(">>>"):
             example = doctest.DocTestParser().get_doctest(body, names, path.name, str(path), 0)
             said: list[str] = []
-            failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(
-                example, out=said.append, clear_globs=False
-            )
+            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+            failed, _ = runner.run(example, out=said.append, clear_globs=False)
             names |= example.globs
             assert not failed, "".join(said)
         elif language == "python":
@@ -67,14 +63,13 @@ def run_blocks(path: Path) -> None:
 
 @pytest.fixture
 def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder that Python imports from; what is imported and registered is forgotten afterwards."""
+    """A working folder that Python imports from; its modules and registered scores are removed afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     before, scores, titles = set(sys.modules), dict(SCORES), dict(SCORE_NAMES)
     yield tmp_path
-    for name in set(sys.modules) - before:
-        if name.startswith("my_"):
-            del sys.modules[name]
+    for name in [name for name in set(sys.modules) - before if name.startswith("my_")]:
+        del sys.modules[name]
     for registry, kept in ((SCORES, scores), (SCORE_NAMES, titles)):
         registry.clear()
         registry.update(kept)
@@ -85,38 +80,32 @@ def test_the_code_of_a_page_runs(page: Path, own_place: Path) -> None:
     run_blocks(page)
     for line in commands(page):
         if "--config-dir" in line and "task=check_data" in line:
-            done = command(*shlex.split(line), cwd=own_place)
-            assert done.returncode == 0, done.stderr
+            command(*shlex.split(line), cwd=own_place, code=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", sorted((DOCS / "own").glob("[!i]*.md")), ids=lambda page: page.stem)
-def test_the_trainings_of_a_tutorial_run(page: Path, own_place: Path, finished_workplace: Path) -> None:
+def test_training_commands_of_a_tutorial_run(page: Path, own_place: Path, finished_workplace: Path) -> None:
     run_blocks(page)
     for shared in ("data", "stores"):
         (own_place / shared).symlink_to(finished_workplace / shared)
     path = os.pathsep.join([str(own_place), *sys.path])
     for line in commands(page):
         words, small = shlex.split(line), SMALL[1:] if "+experiment=synthetic_loso" in line else SMALL[-2:]
-        if "task=compare" not in line:  # whose folders are those of the whole set
-            done = new_process(*words, *small, cwd=own_place, env=os.environ | {"PYTHONPATH": path})
-            assert done.returncode == 0, f"{line}\n{done.stderr}"
+        if "task=compare" not in line:  # its folders are those of the full configuration
+            new_process(*words, *small, cwd=own_place, env=os.environ | {"PYTHONPATH": path}, code=0)
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=pytest.mark.slow if page.parent.name == "datasets" else ())
-        for page in TEXTS
-        if commands(page)
-    ],
-    ids=lambda page: page.stem,
-)
-def test_the_commands_of_a_page_compose(page: Path) -> None:
+def slow_if_dataset(page: Path) -> object:
+    return pytest.param(page, marks=pytest.mark.slow if page.parent.name == "datasets" else ())
+
+
+@pytest.mark.parametrize("page", map(slow_if_dataset, filter(commands, TEXTS)), ids=lambda page: page.stem)
+def test_commands_of_a_page_compose(page: Path) -> None:
     for line in commands(page):
         words = shlex.split(line, comments=True)
         if "--config-dir" not in words:
-            # Of a sweep the first job: what stands before a comma that is in no brackets.
+            # The first job of a sweep: what precedes a comma outside brackets.
             configuration(*(re.split(r",(?![^\[{]*[\]}])", word)[0] for word in words if word != "-m"))
 
 
@@ -125,25 +114,16 @@ def test_links_lead_to_files(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
     near = [target for pair in targets for target in pair if target and "://" not in target and target[0] != "#"]
-    # The pages of rooms/ are made by the site's build, which checks them.
+    # The site's build makes the pages of rooms/ and checks their links.
     files = [target.partition("#")[0] for target in near if "rooms/" not in target]
     assert [file for file in files if not (page.parent / file).exists()] == []
-
-
-def code_cells() -> list[str]:
-    cells = json.loads((DOCS / "notebooks" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-
-
-def test_what_the_notebook_imports_exists() -> None:
-    imports = [node for node in ast.walk(ast.parse("\n".join(code_cells()))) if isinstance(node, ast.ImportFrom)]
-    ours = [(node.module, name.name) for node in imports for name in node.names if "fdp" in str(node.module)]
-    assert ours and [pair for pair in ours if not hasattr(import_module(str(pair[0])), pair[1])] == []
 
 
 @pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(own_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
     names: dict[str, object] = {}
-    for number, code in enumerate(code_cells(), start=1):
-        exec(compile(code, f"cell {number}", "exec"), names)
+    cells = json.loads((DOCS / "notebooks" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
+    for number, cell in enumerate(cells):
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)

@@ -1,12 +1,10 @@
-"""The house: imports run downward, there is no circle, and no room imports what it has to do without."""
+"""The architecture: imports run downward and never in a circle, and no package imports what it must do without."""
 
 import ast
 import re
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "fdp_lightning"
 LEVELS = (
@@ -22,7 +20,7 @@ LEVELS = (
     ("instantiate", "config", "extras", "files", "foreign", "interrupts", "processes", "seeds", "with_parent"),
     ("errors", "labels"),
 )
-"""From the top: a room, or a file beside the rooms, imports from its own level and from those below."""
+"""From the top: each package or file imports only from its own level and those below."""
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 FORBIDDEN = {
     "models": {"lightning", "hydra", "omegaconf", "fdp_lightning.data"},
@@ -30,8 +28,7 @@ FORBIDDEN = {
     "training": {"hydra", "omegaconf", "fdp_lightning.data", "fdp_lightning.evaluation"},
     "evaluation": {"torch", "lightning", "hydra", *(f"fdp_lightning.{r}" for r in ("models", "data", "training"))},
 }
-"""Room → what it must not import, besides what stands above it."""
-
+"""Package → what it must not import, besides everything above it."""
 MODULES = {
     ".".join(("fdp_lightning", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
@@ -39,7 +36,7 @@ MODULES = {
 
 
 def imported(path: Path) -> set[str]:
-    """Full names of what a file imports, at its top or late, for types alone too."""
+    """Return the full names of everything that a file imports anywhere."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -53,7 +50,7 @@ def imported(path: Path) -> set[str]:
 GRAPH = {module: (imported(path) & set(MODULES)) - {module, "fdp_lightning"} for module, path in MODULES.items()}
 
 
-def test_no_file_imports_itself_by_way_of_others() -> None:
+def test_imports_form_no_circle() -> None:
     tuple(TopologicalSorter(GRAPH).static_order())  # raises CycleError, which names the circle
 
 
@@ -66,15 +63,15 @@ def test_imports_run_downward() -> None:
     assert upward == []
 
 
-@pytest.mark.parametrize("room", [*FORBIDDEN])
-def test_a_room_does_without(room: str) -> None:
-    for path in (PACKAGE / room).rglob("*.py"):
-        for name in imported(path):
-            assert not any(name == bad or name.startswith(f"{bad}.") for bad in FORBIDDEN[room]), f"{path}: {name}"
+def within(name: str, places: Iterable[str], separator: str) -> bool:
+    return any(f"{name}{separator}".startswith(f"{place}{separator}") for place in places)
 
 
-def test_instantiate_is_called_in_one_place_only() -> None:
-    users = [path.name for path in MODULES.values() if any(n.startswith("hydra.utils") for n in imported(path))]
+def test_forbidden_imports() -> None:
+    for package, forbidden in FORBIDDEN.items():
+        for path in (PACKAGE / package).rglob("*.py"):
+            assert [name for name in imported(path) if within(name, forbidden, ".")] == [], path
+    users = [path.name for path in MODULES.values() if any(within(n, ["hydra.utils"], ".") for n in imported(path))]
     assert users == ["instantiate.py"]
 
 
@@ -84,29 +81,18 @@ WORDS_OF_FDP = re.compile(
 )
 KNOW_FDP = {
     "console/option_values.py": "the values of every configuration key",
-    "evaluation/baselines.py": "the linear classifiers beside a run: of no recogniser, but one reads FDP's picture",
+    "evaluation/baselines.py": "the linear classifiers beside a run, one of which reads FDP's image",
     "inference/packaging/synthetic": "the bundled model is an FDP",
-    "models": "FDP itself, and the list of what model files may name",
+    "models": "FDP itself, and the list of classes that model files may name",
 }
-"""Files and rooms that may name what is FDP's alone → why."""
+"""Files and packages that may name what only FDP has → why."""
 KNOW_NOT = ("models/flow", "models/classical", "models/recognizer.py", "models/labels.py")
 
 
-def test_no_other_file_knows_an_fdp_word() -> None:
-    def within(place: str, places: Iterable[str]) -> bool:
-        return any(place == one or place.startswith(f"{one}/") for one in places)
-
+def test_no_other_file_names_what_only_fdp_has() -> None:
     found = []
-    for path in PACKAGE.rglob("*"):
+    for path in (path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".js", ".html", ".j2", ".css"}):
         place = path.relative_to(PACKAGE).as_posix()
-        if path.suffix not in {".py", ".js", ".html", ".j2", ".css"} or (
-            within(place, KNOW_FDP) and not within(place, KNOW_NOT)
-        ):
-            continue
-        found += [f"{place}: {word[0]}" for word in WORDS_OF_FDP.finditer(path.read_text())]
+        if not within(place, KNOW_FDP, "/") or within(place, KNOW_NOT, "/"):
+            found += [f"{place}: {word[0]}" for word in WORDS_OF_FDP.finditer(path.read_text())]
     assert found == []
-
-
-def test_files_stay_short() -> None:
-    long = {path.name: n for path in MODULES.values() if (n := len(path.read_text().splitlines())) > 500}
-    assert long == {}

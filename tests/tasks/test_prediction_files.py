@@ -1,24 +1,18 @@
-"""Output of task=predict and the demo for a prediction, without a model."""
+"""What task=predict and the demo show of a prediction, without a model."""
 
-import asyncio
 import csv
 import io
 import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image, ImageChops
-from rich.console import Console
-from starlette.responses import PlainTextResponse
 
-from fdp_lightning.console.progress import Meter, new_progress
 from fdp_lightning.errors import UserError
-from fdp_lightning.inference.demo.app import Guard
 from fdp_lightning.inference.figures import overlay
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.result_files import RESULT, predictions_table, result_folder
@@ -37,7 +31,7 @@ def frames_in(animation: bytes) -> list[Image.Image]:
         return [(image.seek(i), image.convert("RGB"))[1] for i in range(image.n_frames)]  # type: ignore[attr-defined]
 
 
-def test_an_overlay_shows_every_moment_with_its_own_cursor(prediction: Prediction) -> None:
+def test_only_the_cursor_moves_between_frames_of_an_overlay(prediction: Prediction) -> None:
     made = overlay(prediction, "a model", synthetic=True)
     assert made == overlay(prediction, "a model", synthetic=True)
     frames = frames_in(made)
@@ -49,7 +43,7 @@ def test_an_overlay_shows_every_moment_with_its_own_cursor(prediction: Predictio
         assert bottom < 0.85 * one.height and top > 0.05 * one.height  # heading and footnotes have not moved
 
 
-def test_a_heat_map_colours_the_face_where_it_is_high_and_nothing_else(prediction: Prediction) -> None:
+def test_a_heat_map_colours_only_the_face_where_it_is_high(prediction: Prediction) -> None:
     heat = np.zeros((8, 8))
     heat[:4, :4] = 1
     cold, warm = (frames_in(overlay(prediction, "m", False, given))[3] for given in (heat * 0, heat))
@@ -59,18 +53,15 @@ def test_a_heat_map_colours_the_face_where_it_is_high_and_nothing_else(predictio
     assert columns.max() < cold.width * 0.3 and rows.max() < cold.height * 0.5
 
 
-@pytest.mark.parametrize("heat", [np.zeros((2, 4, 4)), np.full((4, 4), 2.0), np.full((4, 4), np.nan)])
-def test_what_is_no_heat_map_is_refused(prediction: Prediction, heat: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="heat map"):
-        overlay(prediction, "m", False, heat)
+def test_an_overlay_needs_no_curve_but_a_valid_heat_map(prediction: Prediction) -> None:
+    bare = replace(prediction, extras={}, declared=(), label="", frames=np.stack([prediction.frames] * 3, -1))
+    assert len(frames_in(overlay(bare, "m", False))) == 8
+    for heat in (np.zeros((2, 4, 4)), np.full((4, 4), 2.0), np.full((4, 4), np.nan)):
+        with pytest.raises(ValueError, match="heat map"):
+            overlay(prediction, "m", False, heat)
 
 
-def test_a_recogniser_without_a_curve_has_an_overlay_too(prediction: Prediction) -> None:
-    bare = replace(prediction, extras={}, declared=(), label="")
-    assert len(frames_in(overlay(replace(bare, frames=np.stack([bare.frames] * 3, -1)), "m", False))) == 8
-
-
-def test_the_table_has_a_row_for_each_clip_and_each_failure(prediction: Prediction) -> None:
+def test_the_table_has_a_row_for_each_clip_and_failure(prediction: Prediction) -> None:
     clip = prediction.facts()
     scan = {"clip": "long", "scan": "…", "length": 90, "most_motion": clip, "warnings": ["one", "two"]}
     unknown = {**clip, "clip": "frames, of 'a' folder", "seconds": None}
@@ -85,7 +76,7 @@ def test_the_table_has_a_row_for_each_clip_and_each_failure(prediction: Predicti
     assert rows[3]["error"] == "no\nface" and rows[3]["class"] == ""
 
 
-def test_the_schema_is_one_and_refuses_what_is_not_documented(prediction: Prediction) -> None:
+def test_the_schema_is_valid_and_rejects_unknown_fields(prediction: Prediction) -> None:
     Draft202012Validator.check_schema(SCHEMA)
     clip = prediction.facts()
     facts = {
@@ -104,7 +95,7 @@ def result(model: str, content: str) -> str:
 
 
 def write(out: Path, content: str, meanwhile: str = "") -> None:
-    """Write a result of model m, optionally while another command writes one of another model."""
+    """Write a result of model m while another command may write one of model `meanwhile`."""
     with result_folder(out, "clip.mp4", {"name": "m", "sha256": "0"}) as folder:
         (folder / RESULT).write_text(result("m", content))
         if meanwhile:
@@ -112,7 +103,7 @@ def write(out: Path, content: str, meanwhile: str = "") -> None:
             (out / RESULT).write_text(result(meanwhile, "of the other command"))
 
 
-def test_results_go_to_where_a_link_leads(tmp_path: Path) -> None:
+def test_results_follow_a_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to("disk")
     for content in ("first", "second"):
@@ -121,36 +112,16 @@ def test_results_go_to_where_a_link_leads(tmp_path: Path) -> None:
     assert (tmp_path / "out").is_symlink()
 
 
-def test_a_result_written_meanwhile_is_replaced_if_it_is_of_the_same_model(tmp_path: Path) -> None:
+def test_a_concurrent_result_is_replaced_only_if_of_the_same_model(tmp_path: Path) -> None:
     write(tmp_path / "a", "mine", meanwhile="m")
     assert (tmp_path / "a" / RESULT).read_text() == result("m", "mine")
-    with pytest.raises(UserError, match="another model, other"):
+    with pytest.raises(UserError, match="other"):
         write(tmp_path / "b", "mine", meanwhile="other")
     assert (tmp_path / "b" / RESULT).read_text() == result("other", "of the other command")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_brackets_in_names_are_shown_as_they_are(prediction: Prediction, capsys: pytest.CaptureFixture[str]) -> None:
-    clip = {**prediction.facts(), "clip": "[take] 1", "class": "[red]x"}
-    show_results([clip], "a [bold] model")
+def test_brackets_in_names_are_no_markup(prediction: Prediction, capsys: pytest.CaptureFixture[str]) -> None:
+    show_results([{**prediction.facts(), "clip": "[take] 1", "class": "[red]x"}], "a [bold] model")
     said = capsys.readouterr().out
     assert all(name in said for name in ("[take] 1", "[red]x", "a [bold] model"))
-    shown = io.StringIO()
-    with new_progress(Console(file=shown, force_terminal=True, width=120)) as progress:
-        Meter("[/red] clip", "[b] clips", progress)(1, 2)
-    assert "[/red] clip" in shown.getvalue() and "[b] clips" in shown.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("port", "headers", "status"),
-    [
-        (80, {"host": "127.0.0.1", "origin": "http://127.0.0.1"}, 200), (8765, {"host": "127.0.0.1"}, 403),
-        (80, {"host": "localhost", "origin": "http://evil.example"}, 403),
-    ],
-)  # fmt: skip
-def test_browsers_leave_out_the_usual_port(port: int, headers: dict[str, str], status: int) -> None:
-    send = AsyncMock()
-    named = [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "server": ("127.0.0.1", port), "headers": named}
-    asyncio.run(Guard(PlainTextResponse("answered"), "policy")(scope, None, send))
-    assert send.await_args_list[0].args[0]["status"] == status

@@ -21,10 +21,7 @@ FULL, FIRST, MIDDLE, LAST = range(1, 5)
 
 @dataclass
 class OfflineRun:
-    """One offline-run-* folder with its final configuration and summary, and the files of artifacts by type.
-
-    Without an exit code the process was killed.
-    """
+    """One offline-run-* folder; `artifacts` are files by type, and without an exit code the process was killed."""
 
     folder: Path
     id: str = ""
@@ -40,17 +37,16 @@ class OfflineRun:
     exit_code: int | None = None
 
     def table(self, key: str) -> dict[str, Any]:
-        """Return the file of a table: columns and data."""
+        """Return columns and data of a table."""
         return json.loads((self.folder / "files" / self.summary[f"{key}/path"]).read_text())
 
     def column(self, key: str, name: str) -> list[Any]:
-        """Return one column of a table."""
         table = self.table(key)
         return [row[table["columns"].index(name)] for row in table["data"]]
 
 
 def offline_runs(run: Path) -> list[OfflineRun]:
-    """Return all offline runs of a run folder in the order of their start."""
+    """Return the offline runs of a run folder in the order of their start."""
     return [read(folder) for folder in sorted((run / "wandb").glob("offline-run-*"))]
 
 
@@ -110,7 +106,7 @@ LOGGERS = ["logger=[csv,wandb,tensorboard]", "logger.wandb.tags=[mine]"]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return an environment without an account, with variables that request online mode, inside a Slurm job."""
+    """Return an environment without an account that requests online mode and seems to be in a Slurm job."""
     wandb = {"HOME": str(folder / "home"), "WANDB_API_KEY": "", "WANDB_MODE": "online"}
     return {**os.environ, **wandb, "SLURM_PROCID": "1"}
 
@@ -120,10 +116,7 @@ def go_on(folder: Path, *arguments: str) -> None:
 
 
 def kill_and_go_on(folder: Path) -> None:
-    """Start a run with three loggers, kill it while two folds are trained, and resume it by the same command.
-
-    The W&B ids of the interrupted folds are written to cut.json.
-    """
+    """Kill a run with three loggers while two folds train, resume it, and write their W&B ids to cut.json."""
     process = begin(folder, *ARGUMENTS, *LOGGERS, env=environment(folder))
     wait_for(lambda: list(folder.glob("runs/*/*/seed-0/unfinished/*/*.ckpt")), process)
     os.kill(process.pid, signal.SIGKILL)

@@ -1,5 +1,6 @@
 """The LightningModule and the recorder in real training runs, and the dynamic image that needs no model."""
 
+from itertools import product
 from pathlib import Path
 
 import lightning as L
@@ -28,16 +29,12 @@ pytestmark = pytest.mark.costly
 
 torch.set_num_threads(1)  # several test processes and workers share two cores
 
-SCALER = torch.amp.GradScaler("cpu", init_scale=1.0)
-
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 
 
-def make_module(
-    optimizer: OptimizerSettings, provenance: dict | None = None, compute: Compute = PLAIN
-) -> RecognitionModule:
-    config = configuration("model.mer_head.dropout=0.0")
-    return RecognitionModule(build_model(config, len(CLASSES)), Objective(), optimizer, provenance, compute=compute)
+def make_module(optimizer: OptimizerSettings, compute: Compute = PLAIN) -> RecognitionModule:
+    network = build_model(configuration("model.mer_head.dropout=0.0"), len(CLASSES))
+    return RecognitionModule(network, Objective(), optimizer, compute=compute)
 
 
 def make_data(store_folder_path: Path, clips: pd.DataFrame, fold: Fold) -> FoldDataModule:
@@ -57,18 +54,11 @@ def held_out(store_folder_path: Path, casme2_clips: pd.DataFrame) -> FoldDataMod
 
 
 def make_trainer(epochs: int, folder: Path, *callbacks: L.Callback, **options: object) -> L.Trainer:
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     return L.Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        callbacks=list(callbacks),
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        reload_dataloaders_every_n_epochs=1,
-        **options,
-    )
+        accelerator="cpu", max_epochs=epochs, callbacks=list(callbacks), default_root_dir=folder,
+        reload_dataloaders_every_n_epochs=1, **quiet, **options,
+    )  # fmt: skip
 
 
 def predicted(trainer: L.Trainer, module: RecognitionModule, data: FoldDataModule) -> np.ndarray:
@@ -76,7 +66,7 @@ def predicted(trainer: L.Trainer, module: RecognitionModule, data: FoldDataModul
     return np.concatenate([batch["probabilities"].numpy() for batch in batches])
 
 
-def test_tau_is_that_of_scipy() -> None:
+def test_kendall_tau_equals_scipys() -> None:
     scores = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
     expected = [kendalltau(np.arange(8), row).statistic for row in scores.numpy()]
     time = torch.arange(8.0).expand(20, 8)
@@ -86,21 +76,21 @@ def test_tau_is_that_of_scipy() -> None:
     assert kendall_tau(torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]])) == 1
 
 
+Learnt = tuple[RecognitionModule, FoldDataModule, list[dict[str, float]]]
+
+
 @pytest.fixture(scope="module")
-def learnt(
-    store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[RecognitionModule, FoldDataModule, list[dict[str, float]]]:
+def learnt(store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Learnt:
     """A network that has memorised eight synthetic clips, the clips, and its curves."""
     L.seed_everything(0, verbose=False)
-    rows = tuple(range(8))
-    data = make_data(store_folder_path, casme2_clips, Fold("all", rows, rows))
+    data = make_data(store_folder_path, casme2_clips, Fold("all", tuple(range(8)), tuple(range(8))))
     recorder = Recorder(data.test_dataloader, lambda done: None)
     module = make_module(OptimizerSettings("adamw", lr=3e-3))
     make_trainer(100, tmp_path_factory.mktemp("learnt"), recorder).fit(module, datamodule=data)
     return module.eval(), data, recorder.curves
 
 
-def test_eight_clips_can_be_learnt_by_heart(learnt: tuple) -> None:
+def test_eight_clips_can_be_memorised(learnt: Learnt) -> None:
     first, last = learnt[2][0], learnt[2][-1]
     assert last["test/accuracy"] == 1.0
     assert last["train/emotion_loss"] < 0.05
@@ -110,21 +100,21 @@ def test_eight_clips_can_be_learnt_by_heart(learnt: tuple) -> None:
 
 
 @torch.no_grad()
-def test_after_training_reversed_clips_reverse_the_order_and_static_ones_are_flat(learnt: tuple) -> None:
+def test_trained_rank_scores_reverse_with_the_clip_and_are_flat_for_static_clips(learnt: Learnt) -> None:
     module, data, _ = learnt
     frames = next(iter(data.test_dataloader()))["frames"]
     time = torch.arange(8.0).expand(len(frames), 8)
     moving = module(frames).rank_scores
     assert kendall_tau(moving, time).mean() > 0.8
     assert kendall_tau(module(frames.flip(1)).rank_scores, time).mean() < -0.8
-    # The noise over time in aligned frames of the synthetic set when nothing moves (control=static).
+    # The noise over time of aligned synthetic frames in which nothing moves (control=static).
     noise = 0.0024 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
     static = module((frames[:, :1] + noise).clamp(0, 1)).rank_scores
     assert static.std(dim=1).mean() < 0.2 * moving.std(dim=1).mean()
     assert kendall_tau(static, time).mean().abs() < 0.3
 
 
-def test_the_recorder_keeps_the_best_epoch_and_neither_it_nor_fewer_looks_change_a_weight(
+def test_the_recorder_keeps_the_best_epoch_and_changes_no_weight(
     held_out: FoldDataModule, targets: np.ndarray, tmp_path: Path
 ) -> None:
     seen: list[int] = []
@@ -151,7 +141,7 @@ def test_the_recorder_keeps_the_best_epoch_and_neither_it_nor_fewer_looks_change
     assert few.oracle is None
 
 
-def test_inner_is_the_epoch_best_on_the_subjects_set_aside_and_sees_nothing_of_the_test(
+def test_inner_is_the_best_epoch_on_the_inner_subjects_and_sees_no_test_clip(
     store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path
 ) -> None:
     data = make_data(store_folder_path, casme2_clips, Fold("03", tuple(range(5)), tuple(range(10, 15)), (5, 6, 7, 8)))
@@ -167,12 +157,12 @@ def test_inner_is_the_epoch_best_on_the_subjects_set_aside_and_sees_nothing_of_t
     assert recorder.inner is not None
     scores = [(row["inner/accuracy"], -row["inner/emotion_loss"]) for row in recorder.curves]
     best = scores.index(max(scores))
-    assert 0 < best < 7 or len(set(scores)) > 1  # there was something to choose
+    assert len(set(scores)) > 1  # there was something to choose
     np.testing.assert_array_equal(recorder.inner, captured[best])
     assert all((one == recorder.inner).all() for one in captured[best:])
 
 
-def test_the_oracle_is_never_worse_than_the_final_predictions_and_comes_back_from_a_checkpoint() -> None:
+def test_the_oracle_is_never_worse_than_the_final_predictions_and_is_restored_from_a_checkpoint() -> None:
     recorder = Recorder(lambda: None, lambda done: None)
     recorder.curves, recorder.oracle, recorder._best = [{"epoch": 1}], np.array([[0.1, 0.9]]), {"oracle": [0.5]}
     again = Recorder(lambda: None, lambda done: None)
@@ -184,7 +174,7 @@ def test_the_oracle_is_never_worse_than_the_final_predictions_and_comes_back_fro
     np.testing.assert_array_equal(again.oracle, [[0.8, 0.2]])
 
 
-def test_the_average_of_the_weights_is_what_predicts_and_what_is_recorded(
+def test_averaged_weights_predict_and_are_recorded(
     held_out: FoldDataModule, targets: np.ndarray, tmp_path: Path
 ) -> None:
     L.seed_everything(0, verbose=False)
@@ -203,9 +193,8 @@ def test_the_average_of_the_weights_is_what_predicts_and_what_is_recorded(
     assert recorder.curves[-1]["test/emotion_loss"] == pytest.approx(loss, rel=1e-4)
 
 
-def test_the_signed_target_is_scaled_by_training_clips_and_kept_in_the_checkpoint(held_out: FoldDataModule) -> None:
+def test_the_signed_target_is_scaled_by_training_clips_and_restored_from_a_checkpoint(held_out: FoldDataModule) -> None:
     clips = clips_of(held_out.train_set.all_clips())
-    assert clips.frames.shape[:2] == (10, 8) and clips.apex.isfinite().all()
     objective = Objective(image_scale="signed", image_kind="onset_apex")
     objective.fit(clips)
     image = dynamic_image(clips.frames, "onset_apex", apex=apex_index(clips.frames, clips.frame_number, clips.apex))
@@ -217,53 +206,36 @@ def test_the_signed_target_is_scaled_by_training_clips_and_kept_in_the_checkpoin
     assert torch.equal(again.true_dynamic_image(clips), objective.true_dynamic_image(clips))
 
 
-@pytest.mark.parametrize("clip", [1e-3, None])
+SCALER = torch.amp.GradScaler("cpu", init_scale=1.0)
+
+
 @pytest.mark.parametrize(
     "precision", [Precision(), MixedPrecision("bf16-mixed", "cpu"), MixedPrecision("16-mixed", "cpu", SCALER)]
 )
 def test_gradients_are_clipped_in_every_precision(
-    precision: Precision, clip: float | None, held_out: FoldDataModule, tmp_path: Path
+    precision: Precision, held_out: FoldDataModule, tmp_path: Path
 ) -> None:
     """An SGD step with a learning rate of 1 has the norm of the clipped gradient."""
     settings = OptimizerSettings("sgd", lr=1.0, weight_decay=0.0)
     module = make_module(settings, compute=Compute(freed_memory="default"))
     before = torch.cat([value.detach().flatten().clone() for value in module.model.parameters()])
-    make_trainer(1, tmp_path, plugins=[precision], gradient_clip_val=clip, max_steps=1).fit(module, held_out)
+    make_trainer(1, tmp_path, plugins=[precision], gradient_clip_val=1e-3, max_steps=1).fit(module, held_out)
     step = (torch.cat([value.detach().flatten() for value in module.model.parameters()]) - before).norm()
-    assert step == pytest.approx(clip, rel=0.01) if clip else step > 0.01
+    assert step == pytest.approx(1e-3, rel=0.01)
 
 
-@pytest.fixture(scope="module")
-def batch() -> dict[str, torch.Tensor]:
-    frames = torch.rand(3, 8, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    return {"frames": frames, "target": torch.tensor([0, 1, 2]), "index": torch.arange(3)}
-
-
-def images_of(batch: dict[str, torch.Tensor], rms: float = 1.0, **objective: str) -> dict[str, torch.Tensor]:
+def test_the_arp_of_the_input_is_the_weighted_sum_of_frames_on_the_scale_of_the_target() -> None:
     torch.manual_seed(0)
-    module = RecognitionModule(
-        build_model(configuration(), 5), Objective(**objective), OptimizerSettings("adam", lr=1e-3)
-    )
-    module.objective.image_rms.fill_(rms)
-    with torch.no_grad():
-        return module.eval().predict_step(batch)
-
-
-def test_it_is_the_weighted_sum_of_the_frames_on_the_scale_of_the_target(batch: dict[str, torch.Tensor]) -> None:
-    images = torch.einsum("t,bthw->bhw", torch.from_numpy(double_sum(8)), batch["frames"][:, :, 0].double())
+    frames = torch.rand(3, 8, 1, 64, 64)
+    batch = {"frames": frames, "target": torch.tensor([0, 1, 2]), "index": torch.arange(3)}
+    images = torch.einsum("t,bthw->bhw", torch.from_numpy(double_sum(8)), frames[:, :, 0].double())
     low, high = images.amin(dim=(1, 2), keepdim=True), images.amax(dim=(1, 2), keepdim=True)
-    scaled = {"min_max": (images - low) / (high - low), "signed": (0.5 + images / 16).clamp(0, 1)}
-    for scale, expected in scaled.items():
-        given = images_of(batch, rms=2.0, image_kind="simple", image_scale=scale)["arp_of_input"]
-        assert given.dtype == torch.float32
-        torch.testing.assert_close(given.double(), expected, atol=1e-5, rtol=0)
-
-
-def test_by_default_it_is_the_target_bit_for_bit_and_otherwise_not(batch: dict[str, torch.Tensor]) -> None:
-    def is_target(**objective: str) -> bool:
-        outputs = images_of(batch, **objective)
-        return torch.equal(outputs["arp_of_input"], outputs["true_dynamic_image"])
-
-    assert is_target() and is_target(image_scale="signed")
-    for other in ({"image_kind": "simple"}, {"image_kind": "onset_apex", "image_scale": "signed"}):
-        assert not is_target(**other), other
+    expected = {"min_max": (images - low) / (high - low), "signed": (0.5 + images / 16).clamp(0, 1)}
+    network = build_model(configuration(), 5)
+    for kind, scale in product(("exact", "simple", "onset_apex"), expected):
+        objective = Objective(image_kind=kind, image_scale=scale)
+        objective.image_rms.fill_(2.0)
+        with torch.no_grad():
+            found = RecognitionModule(network, objective, OptimizerSettings()).eval().predict_step(batch)
+        torch.testing.assert_close(found["arp_of_input"].double(), expected[scale], atol=1e-5, rtol=0)
+        assert torch.equal(found["arp_of_input"], found["true_dynamic_image"]) == (kind == "exact"), (kind, scale)
