@@ -148,22 +148,6 @@ def test_an_uploaded_video_is_shown_with_its_prediction(browser: Any, server: Se
         assert box["width"] / frame["width"] == pytest.approx(112 / 160, abs=0.01)
 
 
-def test_the_aligned_face_plays_if_the_browser_cannot_play_the_video(browser: Any, server: Server) -> None:
-    with opened(browser, server) as page:
-        upload(page, film(12, kind="avi", codec="mpeg4"), "clip.avi")
-        shown(page)
-        page.locator(".film").wait_for(state="hidden")
-        seen = "() => document.querySelector('.aligned').src"
-        first = page.evaluate(seen)
-        page.wait_for_function(f"first => ({seen})() !== first", arg=first)
-        page.get_by_role("button", name="Pause").click()
-        slider = page.get_by_role("slider", name="Moment of the clip")
-        slider.fill("0")
-        first = page.evaluate(seen)
-        slider.press("ArrowRight")
-        assert page.evaluate(seen) != first
-
-
 def test_a_chosen_window_is_shown_in_the_video(browser: Any, server: Server) -> None:
     with opened(browser, server) as page:
         upload(page, film(150))
@@ -172,10 +156,6 @@ def test_a_chosen_window_is_shown_in_the_video(browser: Any, server: Server) -> 
         page.locator("svg .target").nth(2).click()
         at = "() => document.querySelector('.film video').currentTime"
         assert page.evaluate(at) == pytest.approx(0.5, abs=0.01)
-        page.get_by_text("All windows as a table").click()
-        page.get_by_role("button", name="1.50–1.98").focus()
-        page.keyboard.press("Enter")
-        assert page.evaluate(at) == pytest.approx(1.5, abs=0.01)
 
 
 @pytest.mark.parametrize("frames", [20, 150])
@@ -270,9 +250,7 @@ def test_every_response_has_a_content_security_policy(server: Server) -> None:
     for status, _, headers in answers:
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "*" not in policy, status
-        assert headers["referrer-policy"] == "no-referrer"
         assert headers["cache-control"] == "no-store"
-        assert headers["permissions-policy"].startswith("camera=(self)")
         assert not [name for name in headers if name.startswith("access-control")]
 
 

@@ -4,7 +4,6 @@ An audit hook checks that nothing is imported, opened outside the folder, writte
 """
 
 import copy
-import hashlib
 import json
 import os
 import random
@@ -42,7 +41,6 @@ from fdp_lightning.runs.pooling import read_expected, read_fold
 from fdp_lightning.runs.seal import sealed
 from fdp_lightning.tasks.compare import read_variants
 from fdp_lightning.tasks.export import export
-from fdp_lightning.tasks.report import report
 from tests.tasks.conftest import run_of
 
 WATCHED = ("open", "import", "exec", "os.", "subprocess.", "shutil.", "socket.", "urllib.", "ctypes.dlopen", "pickle.")
@@ -260,17 +258,6 @@ def test_excessive_sizes_of_a_classical_model_are_refused_at_once(wrong: dict[st
     assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize("text", ["NaN", "1e999"])
-def test_numbers_that_are_not_finite_are_refused(model: Path, text: str) -> None:
-    whole = facts_of(model)
-    whole["normalisation"]["std"] = 0.123456789
-    body = json.dumps(whole, indent=1).replace("0.123456789", text)
-    checksum = hashlib.sha256(body.encode()).hexdigest()
-    (model / FACTS).write_text(json.dumps({**json.loads(body), "checksum": checksum}, indent=1) + "\n")
-    with pytest.raises(UserError):
-        load_model(model)
-
-
 READERS: dict[str, Callable[[Path], object]] = {
     "metrics.json": read_run, "expected.json": read_expected,
     "folds/01/fold.json": lambda run: read_fold(run / "folds/01"),
@@ -304,23 +291,16 @@ def test_hostile_configurations_of_a_run_are_refused(run: Path, sample: int | No
             recorded_config(run)
 
 
-def no_plain_file(path: Path, kept: Path, kind: str) -> None:
-    """Create a pipe or a link at `path`; an existing file is moved to `kept`."""
-    if path.exists():
-        path.rename(kept)
-    if kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to("/dev/zero" if kind == "link to a device" else kept)
+def replace(path: Path, kind: str) -> None:
+    """Replace a file by a pipe or by a link to it in the folder above."""
+    kept = path.rename(path.parents[1] / "kept")
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to(kept)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "link", "link to a device"])
-@pytest.mark.parametrize("name", ["config.yaml", "metrics.json", "folds/01/fold.json", "folds/01/new.csv"])
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.json", "folds/01/fold.json", "folds/01/predictions.csv"])
 def test_pipes_and_links_in_a_run_are_refused_at_once(run: Path, name: str, kind: str) -> None:
-    no_plain_file(run / name, run / "folds/01/fold.json" if "new" in name else run / "kept", kind)
-    if name != "metrics.json":  # a report overwrites it
-        with pytest.raises(UserError):
-            report(configuration(f"run={run}", "task=report"))
+    replace(run / name, kind)
     with pytest.raises(UserError):
         read_variants([run])
 
@@ -335,7 +315,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.json", "model.safetensors", "README.md"])
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 def test_pipes_and_links_in_a_model_are_refused_at_once(model: Path, name: str, kind: str) -> None:
-    no_plain_file(model / name, model.parent / "kept", kind)
+    replace(model / name, kind)
     with pytest.raises(UserError):
         load_model(model)
     with pytest.raises(UserError):

