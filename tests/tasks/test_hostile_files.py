@@ -87,7 +87,8 @@ def watched(folder: Path) -> Iterator[None]:
 
 @pytest.fixture(params=[1, pytest.param(None, marks=pytest.mark.slow, id="all")])
 def sample(request: pytest.FixtureRequest) -> int | None:
-    return request.param
+    count: int | None = request.param
+    return count
 
 
 def hostile(place: Path) -> list[Any]:
@@ -291,16 +292,16 @@ def test_hostile_configurations_of_a_run_are_refused(run: Path, sample: int | No
             recorded_config(run)
 
 
-def replace(path: Path, kind: str) -> None:
-    """Replace a file by a pipe or by a link to it in the folder above."""
-    kept = path.rename(path.parents[1] / "kept")
+def replace(path: Path, kept: Path, kind: str) -> None:
+    """Replace a file by a pipe or by a link to it, after moving it to `kept`."""
+    path.rename(kept)
     os.mkfifo(path) if kind == "pipe" else path.symlink_to(kept)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 @pytest.mark.parametrize("name", ["config.yaml", "metrics.json", "folds/01/fold.json", "folds/01/predictions.csv"])
 def test_pipes_and_links_in_a_run_are_refused_at_once(run: Path, name: str, kind: str) -> None:
-    replace(run / name, kind)
+    replace(run / name, run.parent / "kept", kind)
     with pytest.raises(UserError):
         read_variants([run])
 
@@ -315,7 +316,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.json", "model.safetensors", "README.md"])
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 def test_pipes_and_links_in_a_model_are_refused_at_once(model: Path, name: str, kind: str) -> None:
-    replace(model / name, kind)
+    replace(model / name, model.parent / "kept", kind)
     with pytest.raises(UserError):
         load_model(model)
     with pytest.raises(UserError):

@@ -72,7 +72,6 @@ def test_after_a_crashed_fold_the_others_are_kept_but_not_scored(workplace: Path
     run = run_of(workplace)
     for path in ("folds/01", "folds/02"):
         shutil.rmtree(run / path)
-    assert (run / "metrics.json").is_file()
     # No checkpoint, but with a valid checksum: reading it raises an unexpected error.
     checkpoint_of(run, "01", b"no checkpoint", hashlib.sha256(b"no checkpoint").hexdigest()[:16])
     done = start(workplace, code=1)
@@ -201,8 +200,7 @@ def test_clips_that_a_published_protocol_omits_are_not_listed() -> None:
     assert Protocol(**options, expected={"clips": 2}).left_out(clips).empty
     assert Protocol(**options, expected={"clips": 3}).left_out(clips)["subject"].tolist() == ["03"]
     left_out = Protocol(**options, exclude=["01/c"]).left_out(clips)
-    assert dict(zip(left_out["subject"], left_out["why"], strict=True))["01"] == "protocol.exclude"
-    assert left_out["subject"].tolist() == ["01", "03"]
+    assert left_out["subject"].tolist() == ["01", "03"] and left_out["why"][0] == "protocol.exclude"
 
 
 @pytest.mark.slow  # trains eight folds for twenty epochs
