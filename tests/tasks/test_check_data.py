@@ -238,9 +238,8 @@ def test_two_workbooks_of_one_name_are_refused_if_they_differ(small_copy: Path) 
     book = load_workbook(small_copy / "b" / WORKBOOK)
     book.active["C2"] = 1
     book.save(small_copy / "b" / WORKBOOK)
-    with pytest.raises(UserError, match="same name") as caught:
+    with pytest.raises(UserError, match="same name"):
         check_data(configuration("task=check_data", *MADE_UP, f"data.root={small_copy}"))
-    assert all(str(small_copy / name / WORKBOOK) in str(caught.value) for name in ("a", "b"))
 
 
 def test_protocols_are_not_counted_without_their_workbook(tmp_path: Path) -> None:

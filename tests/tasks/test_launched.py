@@ -22,9 +22,8 @@ SWEEP = ["-m", "task=fold", "fold=01,03", "trainer=ddp_cpu", "run=swept"]
 
 def call(folder: Path, *command: str, **variables: str) -> subprocess.Popen[str]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=folder, text=True, env=os.environ | variables, **pipes
-    )
+    command = (sys.executable, "-m", *command)
+    return subprocess.Popen(command, cwd=folder, text=True, env=os.environ | variables, **pipes)
 
 
 def srun(folder: Path, *arguments: str) -> list[subprocess.Popen[str]]:

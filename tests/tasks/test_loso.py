@@ -128,7 +128,7 @@ def test_clips_left_out_are_not_scored_and_are_reported(
 ) -> None:
     why = "data.sampling.rule=floor, fewer than 12 frames"
     options = ["data.sampling.rule=floor", "data.sampling.frames=12", "data.normalisation=each_set"]
-    options += ["protocol.untested=['03']", "data.augmentation=null", "data.batch_size=4"]
+    options += ["protocol.untested=['03']", "report.headline=oracle", "data.augmentation=null", "data.batch_size=4"]
     config = configuration(*on_casme2, *options, f"run={tmp_path}/run", "trainer.max_epochs=-1", "trainer.max_steps=1")
     run, data = tmp_path / "run", ready_data(config)
     is_short = casme2_clips["offset"] - casme2_clips["onset"] + 1 < 12
@@ -149,8 +149,9 @@ def test_clips_left_out_are_not_scored_and_are_reported(
     assert json.loads((run / "metrics.json").read_text()) == metrics
     found = [metrics[key] for key in ("n_clips", "n_subjects", "skipped_folds", "untested", "left_out")]
     assert found == [len(tested), 2, [], ["03"], {why: short}]
-    for shown in (capsys.readouterr().out, (run / "report.html").read_text()):
-        assert f"({why}): {len(short)}" in " ".join(shown.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.index("oracle 0.") < shown.index("last 0.")
+    assert f"({why}): {len(short)}" in shown and f"({why}): {len(short)} clips" in (run / "report.html").read_text()
 
 
 def relabelled(root: Path, *emotions: str | None) -> list[str]:
