@@ -1,6 +1,6 @@
-"""A stand-in for a trained model that decodes videos and predicts by simple arithmetic, so that tests need no training.
+"""A stand-in for a trained model that decodes videos and predicts by simple arithmetic.
 
-Run as a program it serves the demo of that model and reports files opened for writing and connections on stderr.
+Run as a program, it serves its demo and reports connections and files opened for writing on stderr.
 """
 
 import io
@@ -21,37 +21,31 @@ from fdp_lightning.inference.prediction import FaceUsed, Prediction
 
 CLASSES = ["happiness", "disgust", "repression", "surprise", "others"]
 FACTS = {
-    "name": "FDP on synthetic_5c, all subjects",
-    "synthetic": True,
-    "licence": "Apache-2.0",
-    "classes": CLASSES,
+    "name": "FDP on synthetic_5c, all subjects", "synthetic": True, "licence": "Apache-2.0", "classes": CLASSES,
     "multi_label": False,
-    "training": {
-        "dataset": "synthetic", "protocol": "synthetic_5c", "clips": 300,
-        "subjects": [f"synthetic/{i:02d}" for i in range(1, 13)],
-    },
+    "training": {"dataset": "synthetic", "protocol": "synthetic_5c", "clips": 300, "subjects": ["synthetic/01"]},
     "scores": {
         "uf1": 0.5, "uf1_interval": [0.25, 0.75], "n_subjects": 12, "floors": {"chance": {"uf1": 0.2}}, "caveats": [],
     },
 }  # fmt: skip
 
 
-def film(frames: int = 12, fps: int = 25, kind: str = "mp4", codec: str = "libx264") -> bytes:
-    """Return a small video of rising brightness; browsers play H.264 in MP4, but not AVI."""
+def film(frames: int = 12) -> bytes:
+    """Return a small MP4 of rising brightness."""
     stream = io.BytesIO()
-    with av.open(stream, "w", format=kind) as container:
-        track = container.add_stream(codec, rate=fps)
+    with av.open(stream, "w", format="mp4") as container:
+        track = container.add_stream("libx264", rate=25)
         track.width, track.height, track.pix_fmt = 160, 120, "yuv420p"
         ramp = np.linspace(0, 120, 160)[None, :, None] * np.ones((120, 1, 3))
         for i in range(frames):
-            picture = (ramp + 100 * i / frames).astype(np.uint8)
-            container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = (ramp + 100 * i / frames).astype(np.uint8)
+            container.mux(track.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(track.encode())
     return stream.getvalue()
 
 
 class StandIn:
-    """Stand-in with the interface of `Model`; some file names provoke faults."""
+    """Has the interface of `Model`; some names of videos provoke faults."""
 
     def __init__(self) -> None:
         self.facts, self._one = FACTS, threading.Lock()
@@ -78,7 +72,6 @@ class StandIn:
             self._one.release()
 
     def explained(self, result: Any) -> Any:
-        """Return the result unchanged; there is nothing to explain."""
         return result
 
 

@@ -1,9 +1,8 @@
-"""Leave-one-subject-out from the command line: complete, repeatable, nothing lost, and omissions are reported."""
+"""Leave-one-subject-out from the command line: complete and repeatable, nothing lost, omitted clips reported."""
 
 import hashlib
 import json
 import logging
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,19 +23,16 @@ from fdp_lightning.evaluation.metrics import confusion
 from fdp_lightning.evaluation.predictions import class_indices, read_predictions
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.runs.pooling import pool_run
-from fdp_lightning.tasks.check_data import check_data
 from tests.command import Run
 from tests.conftest import TINY
 from tests.tasks.conftest import run_of, start
 
-TEXT = dict.fromkeys(["dataset", "subject", "clip", "fold"], str)
-
 
 def predictions(run: Path) -> pd.DataFrame:
-    return pd.read_csv(run / "predictions.csv", dtype=TEXT)
+    return pd.read_csv(run / "predictions.csv", dtype=dict.fromkeys(["dataset", "subject", "clip", "fold"], str))
 
 
-def test_each_clip_is_predicted_by_the_fold_that_left_its_subject_out_and_pooled(finished_workplace: Path) -> None:
+def test_each_clip_is_predicted_once_by_the_fold_without_its_subject(finished_workplace: Path) -> None:
     run = run_of(finished_workplace)
     scores, table = read_run(run).metrics["selections"], predictions(run)  # recomputed from the table
     assert set(table["selection"]) == {*scores} == {"last", "oracle"} and set(table["dataset"]) == {"synthetic"}
@@ -55,7 +51,7 @@ def checkpoint_of(run: Path, fold: str, content: bytes, checksum: str) -> None:
     (run / "unfinished" / fold / f"{fingerprint}-epoch000001-{checksum}.ckpt").write_bytes(content)
 
 
-def test_damaged_and_missing_folds_alone_are_run_again_and_end_as_before(workplace: Path) -> None:
+def test_only_damaged_and_missing_folds_are_run_again_and_give_the_same_result(workplace: Path) -> None:
     run = run_of(workplace)
     table = (run / "predictions.csv").read_bytes()
     kept = (run / "folds/01/fold.json").stat().st_mtime_ns
@@ -65,68 +61,60 @@ def test_damaged_and_missing_folds_alone_are_run_again_and_end_as_before(workpla
     (run / "folds/.03.elsewhere.1.partial").mkdir()  # left by a killed process on another machine
     checkpoint_of(run, "03", b"half of a checkpoint", "0123456789abcdef")
     done = start(workplace)
-    assert re.search(r"fold 02 is run again: \S+/folds/02/predictions.csv has changed", done.stderr)
-    assert re.search(r"fold 03: \S+0123456789abcdef.ckpt is damaged \(checksum differs\) and is not used", done.stderr)
-    assert "2 of 3 folds to run" in done.stderr
+    assert "folds/02/predictions.csv has changed" in done.stderr
+    assert "0123456789abcdef.ckpt is damaged" in done.stderr
     assert (run / "folds/01/fold.json").stat().st_mtime_ns == kept
     assert (run / "predictions.csv").read_bytes() == table
     assert (run / "superseded/02-1/predictions.csv").is_file()
 
 
-def test_a_crashing_fold_leaves_the_others_and_no_pooled_score(workplace: Path) -> None:
+def test_after_a_crashed_fold_the_others_are_kept_but_not_scored(workplace: Path) -> None:
     run = run_of(workplace)
     for path in ("folds/01", "folds/02"):
         shutil.rmtree(run / path)
-    assert (run / "metrics.json").is_file()  # of the complete run; must not remain for the incomplete one
-    # A file for fold 01 with a valid checksum that is no checkpoint: reading it raises an unexpected error.
+    # No checkpoint, but with a valid checksum: reading it raises an unexpected error.
     checkpoint_of(run, "01", b"no checkpoint", hashlib.sha256(b"no checkpoint").hexdigest()[:16])
     done = start(workplace, code=1)
-    assert "1 of 3 folds failed" in done.stderr
-    assert "fold 01" in done.stderr
+    assert "1 of 3 folds failed" in done.stderr and "fold 01" in done.stderr
     assert (run / "folds/02/predictions.csv").is_file()
     assert not (run / "metrics.json").exists()
 
 
-def test_a_sweep_over_seeds_keeps_one_run_and_makes_another(workplace: Path) -> None:
+def test_a_sweep_over_seeds_keeps_the_finished_run_and_adds_another(workplace: Path) -> None:
     done = start(workplace, "-m", "seed=0,1")
     assert "0 of 3 folds to run" in done.stderr and "3 of 3 folds to run" in done.stderr
-    first = run_of(workplace)
-    second = first.with_name("seed-1")
-    tables = [predictions(run) for run in (first, second)]
-    assert set(tables[1]["seed"]) == {1}
-    assert not np.array_equal(tables[0]["prob_disgust"], tables[1]["prob_disgust"])
+    first, second = predictions(run_of(workplace)), predictions(run_of(workplace).with_name("seed-1"))
+    assert set(second["seed"]) == {1}
+    assert not np.array_equal(first["prob_disgust"], second["prob_disgust"])
     assert {path.name for path in workplace.iterdir()} == {"data", "stores", "runs"}
 
 
 def test_the_report_can_be_made_again_from_the_folds(workplace: Path) -> None:
     run = run_of(workplace)
-    table, metrics = (run / "predictions.csv").read_bytes(), (run / "metrics.json").read_bytes()
-    for name in ("predictions.csv", "metrics.json", "report.html"):
+    expected = {name: (run / name).read_bytes() for name in ("predictions.csv", "metrics.json")}
+    for name in (*expected, "report.html"):
         (run / name).unlink()
-    done = start(workplace, "task=report", f"run={run.relative_to(workplace)}")
-    assert (run / "predictions.csv").read_bytes() == table
-    assert (run / "metrics.json").read_bytes() == metrics
+    command = ["task=report", f"run={run.relative_to(workplace)}"]
+    start(workplace, *command)
+    assert {name: (run / name).read_bytes() for name in expected} == expected
     assert (run / "report.html").stat().st_size > 10_000
     shutil.rmtree(run / "folds/03")
-    done = start(workplace, "task=report", f"run={run.relative_to(workplace)}", code=2)
-    assert "clips missing" in done.stderr
+    assert "clips missing" in start(workplace, *command, code=2).stderr
 
 
-def test_subject_010_survives_workbook_command_line_folder_and_csv(tmp_path: Path, run_cli: Run) -> None:
+def test_subject_010_keeps_its_leading_zero_from_workbook_to_predictions(tmp_path: Path, run_cli: Run) -> None:
     SyntheticFaces(**{**TINY, "subjects": 4}, layout="samm").write(tmp_path / "SAMM")
     common = [
         "+experiment=samm_loso", "model=fdp_tiny", "trainer=cpu", "data.root=SAMM", "protocol.strict=false",
         "debug=smoke", "run=run", "data.faces.method=none",
     ]  # fmt: skip
     run_cli(*common, "task=fold", "fold=010", code=0)
-    written = (tmp_path / "run/folds/010/predictions.csv").read_bytes()
-    whole = run_cli(*common, code=0)
-    assert "3 of 4 folds to run" in whole.stderr  # 010 is recognised
-    assert (tmp_path / "run/folds/010/predictions.csv").read_bytes() == written
-    assert sorted(path.name for path in (tmp_path / "run/folds").iterdir()) == ["006", "007", "009", "010"]
+    assert "3 of 4 folds to run" in run_cli(*common, code=0).stderr  # 010 is recognised
+    subjects = ["006", "007", "009", "010"]
+    assert sorted(path.name for path in (tmp_path / "run/folds").iterdir()) == subjects
     table, _ = read_predictions(tmp_path / "run/predictions.csv")
-    assert sorted(set(table["subject"])) == ["006", "007", "009", "010"] == sorted(set(table["fold"]))
-    octal = run_cli(*common, "task=fold", "fold=8", code=2)
+    assert sorted(set(table["subject"])) == subjects == sorted(set(table["fold"]))
+    octal = run_cli(*common, "task=fold", "fold=8", code=2)  # 010 as an octal number
     assert "no fold '8'" in octal.stderr and "010" in octal.stderr
 
 
@@ -135,21 +123,18 @@ def names_of(table: pd.DataFrame) -> list[str]:
     return (table["subject"] + "/" + table["clip"]).tolist()
 
 
-SHORT = "data.sampling.rule=floor, fewer than 12 frames"
-
-
-def test_what_is_left_out_is_pooled_nowhere_and_said_everywhere(
-    on_casme2: list[str], casme2_clips: pd.DataFrame, tmp_path: Path, capsys: Any, caplog: Any
+def test_clips_left_out_are_not_scored_and_are_reported(
+    on_casme2: list[str], casme2_clips: pd.DataFrame, tmp_path: Path, capsys: Any
 ) -> None:
-    released = ["data.sampling.rule=floor", "data.sampling.frames=12", "data.normalisation=each_set"]
-    released += ["protocol.untested=['03']", "report.headline=oracle", "data.augmentation=null", "data.batch_size=4"]
-    config = configuration(*on_casme2, *released, f"run={tmp_path}/run", "trainer.max_epochs=-1", "trainer.max_steps=1")
+    why = "data.sampling.rule=floor, fewer than 12 frames"
+    options = ["data.sampling.rule=floor", "data.sampling.frames=12", "data.normalisation=each_set"]
+    options += ["protocol.untested=['03']", "report.headline=oracle", "data.augmentation=null", "data.batch_size=4"]
+    config = configuration(*on_casme2, *options, f"run={tmp_path}/run", "trainer.max_epochs=-1", "trainer.max_steps=1")
     run, data = tmp_path / "run", ready_data(config)
     is_short = casme2_clips["offset"] - casme2_clips["onset"] + 1 < 12
     short = names_of(casme2_clips[is_short])
     assert 0 < len(short) < 15
-    assert (names_of(data.left_out), set(data.left_out["why"])) == (short, {SHORT})
-    assert f"({SHORT})" in caplog.text
+    assert (names_of(data.left_out), set(data.left_out["why"])) == (short, {why})
     splits = data.folds()
     assert [split.name for split in splits] == ["01", "02"]
     run.mkdir()
@@ -163,23 +148,20 @@ def test_what_is_left_out_is_pooled_nowhere_and_said_everywhere(
         assert names_of(part) == tested
     assert json.loads((run / "metrics.json").read_text()) == metrics
     found = [metrics[key] for key in ("n_clips", "n_subjects", "skipped_folds", "untested", "left_out")]
-    assert found == [len(tested), 2, [], ["03"], {SHORT: short}]
+    assert found == [len(tested), 2, [], ["03"], {why: short}]
     shown = " ".join(capsys.readouterr().out.split())
-    assert f"({SHORT}): {len(short)}, {short[0]}" in shown
     assert shown.index("oracle 0.") < shown.index("last 0.")
-    assert f"({SHORT}): {len(short)} clips, {short[0]}" in (run / "report.html").read_text()
-
-
-WORKBOOK = "CASME2-coding-20190701.xlsx"
+    assert f"({why}): {len(short)}" in shown and f"({why}): {len(short)} clips" in (run / "report.html").read_text()
 
 
 def relabelled(root: Path, *emotions: str | None) -> list[str]:
     """Change the emotions of the three clips of the small copy; return their names as 'subject/clip'."""
-    book = load_workbook(root / WORKBOOK)
+    path = root / "CASME2-coding-20190701.xlsx"
+    book = load_workbook(path)
     rows = [row for row in book.active.iter_rows(min_row=2) if row[0].value]
     for row, emotion in zip(rows, emotions, strict=True):
         row[8].value = emotion
-    book.save(root / WORKBOOK)
+    book.save(path)
     return [f"{int(row[0].value):02d}/{row[1].value}" for row in rows]
 
 
@@ -189,47 +171,37 @@ def config(root: Path, *more: str) -> DictConfig:
     return configuration(*made_up, *places, *more)
 
 
-def test_a_misspelt_and_a_blank_label_are_listed_with_the_reason(small_copy: Path, caplog: Any, capsys: Any) -> None:
+def test_clips_with_a_misspelt_or_blank_label_are_listed_with_the_reason(small_copy: Path, caplog: Any) -> None:
     names = relabelled(small_copy, "happiness", "happines", None)
     with caplog.at_level(logging.WARNING):
         data = ready_data(config(small_copy))
-    left_out = data.left_out
-    assert names_of(left_out) == names[1:]
-    assert ["happines" in left_out["why"].iloc[0], "blank" in left_out["why"].iloc[1]] == [True, True]
+    assert names_of(data.left_out) == names[1:] and len(data.clips) == 1
+    misspelt, blank = data.left_out["why"]
+    assert "happines" in misspelt and "blank" in blank
     assert "happines" in caplog.text and names[2] in caplog.text
-    assert len(data.clips) == 1
-    output = small_copy / "check.json"
-    check_data(config(small_copy, "task=check_data", f"check_data.output={output}"))
-    checked = json.loads(output.read_text())["left_out"]
-    assert sorted(clip.split("@")[0].split("/", 1)[1] for clips in checked.values() for clip in clips) == names[1:]
-    assert "happines" in capsys.readouterr().out
 
 
-def test_subjects_whose_classes_do_not_meet_are_named_where_the_score_stands(small_copy: Path) -> None:
-    names = relabelled(small_copy, "happiness", "disgust", "disgust")
-    data = ready_data(config(small_copy))
-    found = expected_clips(data, data.folds())
-    (caveat,) = [caveat for caveat in found["caveats"] if names[0] in caveat]
+def test_a_subject_whose_classes_no_other_subject_has_is_a_caveat(small_copy: Path) -> None:
+    def found(*emotions: str) -> tuple[list[str], dict[str, Any]]:
+        names, data = relabelled(small_copy, *emotions), ready_data(config(small_copy))
+        return names, expected_clips(data, data.folds())
+
+    names, expected = found("happiness", "disgust", "disgust")
+    (caveat,) = [caveat for caveat in expected["caveats"] if names[0] in caveat]
     assert "happiness" in caveat and names[1] not in caveat
-    assert len(found["clips"]) == 3
-    relabelled(small_copy, "disgust", "disgust", "disgust")  # these share a class
-    data = ready_data(config(small_copy))
-    found = expected_clips(data, data.folds())
-    assert (found["caveats"], found["left_out"]) == ([], {})
+    assert len(expected["clips"]) == 3
+    _, expected = found("disgust", "disgust", "disgust")
+    assert (expected["caveats"], expected["left_out"]) == ([], {})
 
 
-def test_what_a_published_protocol_leaves_out_on_purpose_is_not_listed() -> None:
+def test_clips_that_a_published_protocol_omits_are_not_listed() -> None:
     frame = pd.DataFrame({"subject": ["01", "02", "03"], "emotion": ["fear", "happiness", "anger"], "action_units": ""})
     clips = frame.assign(dataset="casme2", clip="c", onset=1, split="")
     options = {"name": "p", "dataset": "casme2", "classes": {"fear": ["fear"], "happiness": ["happiness"]}}
     assert Protocol(**options, expected={"clips": 2}).left_out(clips).empty
     assert Protocol(**options, expected={"clips": 3}).left_out(clips)["subject"].tolist() == ["03"]
     left_out = Protocol(**options, exclude=["01/c"]).left_out(clips)
-    assert dict(zip(left_out["subject"], left_out["why"], strict=True))["01"] == "protocol.exclude"
-    assert left_out["subject"].tolist() == ["01", "03"]
-
-
-DEALS = 5000
+    assert left_out["subject"].tolist() == ["01", "03"] and left_out["why"][0] == "protocol.exclude"
 
 
 @pytest.mark.slow  # trains eight folds for twenty epochs
@@ -252,15 +224,15 @@ def surprise(table: pd.DataFrame, classes: list[str]) -> float:
     """Return the hits minus their mean under permuted labels, in standard deviations over permutations.
 
     The labels are a random permutation among the clips of each subject, unknown to a network trained on other subjects:
-    its hits in a subject are distributed as over random permutations, which are independent between subjects.
-    Predictions are not quite independent, since a fold trains on the others' labels; if clips came in pairs with equal
-    labels, the standard deviation would be √2 times as large. 4 is 2.8 of those, so a correct run fails for either
-    selection less than once in a hundred times, and once in 8,000 if predictions are independent. A network that has
-    seen its labels is far beyond: 80 hits of 80 clips are 18 standard deviations.
+    its hits in a subject are distributed as over random permutations, independently of other subjects. Since a fold
+    trains on the others' labels, predictions are not quite independent, and the limit of 4 is generous: a correct run
+    exceeds it less than once in a hundred times. 80 hits of 80 clips would be 18 standard deviations.
     """
-    generator, hits, expected = np.random.default_rng(0), 0, np.zeros(DEALS)
+    permutations = 5000
+    generator, hits, expected = np.random.default_rng(0), 0, np.zeros(permutations)
     for _, rows in table.groupby(["dataset", "subject"]):
         target, prediction = class_indices(rows, classes)
         hits += np.trace(confusion(target, prediction, len(classes)))
-        expected += (generator.permuted(np.tile(target, (DEALS, 1)), axis=1) == prediction).sum(axis=1)
+        permuted = generator.permuted(np.tile(target, (permutations, 1)), axis=1)
+        expected += (permuted == prediction).sum(axis=1)
     return float((hits - expected.mean()) / expected.std())
