@@ -44,21 +44,19 @@ def test_a_clip_is_predicted_as_in_training(finished_workplace: Path) -> None:
     assert_predicted_as_trained(run_of(finished_workplace) / "folds/02", clips[clips["subject"] == "02"])
 
 
+EMA = ["model.optimizer.ema=0.5", "model.optimizer.lr=0.01"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
         pytest.param(["data.faces.per_frame=true", "data.faces.colour=rgb"], marks=pytest.mark.slow),
-        [
-            "data.faces.method=box", "data.sampling.frames=14", "data.sampling.short=interpolate",
-            "model.optimizer.ema=0.5", "model.optimizer.lr=0.01",
-        ],
+        ["data.faces.method=box", "data.sampling.frames=14", "data.sampling.short=interpolate", *EMA],
         ["data.faces.method=none", "data.sampling.rule=random_phase", "model.objective.image_scale=min_max"],
         pytest.param(["data=synthetic", "protocol=synthetic_au", "data.faces.margin=0.1"], marks=pytest.mark.slow),
     ],
 )  # fmt: skip
-def test_a_clip_is_predicted_as_in_training_with_other_options(
-    finished_workplace: Path, tmp_path: Path, options: list[str]
-) -> None:
+def test_other_options_predict_as_in_training(finished_workplace: Path, tmp_path: Path, options: list[str]) -> None:
     generate = [option for option in SMALL if option.startswith("data.generate")]
     place = [f"data.root={finished_workplace}/data/synthetic", f"data.store={tmp_path}/stores", f"run={tmp_path}/run"]
     fold = ["fold=02", "trainer.max_epochs=1", "data.batch_size=10", "protocol.strict=false"]
@@ -146,7 +144,7 @@ def test_the_example_in_the_readme_runs(
     assert "surprise" in capsys.readouterr().out
 
 
-def test_the_bundled_model_recognizes_emotions_of_an_unseen_subject(model: Model, tmp_path: Path) -> None:
+def test_the_bundled_model_knows_emotions_of_an_unseen_subject(model: Model, tmp_path: Path) -> None:
     right = []
     for emotion in model.classes:
         write_frames(tmp_path / emotion, draw_clip(emotion, seed=0).images)
