@@ -16,7 +16,7 @@ import torch
 
 from fdp_lightning import load_model
 from fdp_lightning.errors import UserError
-from fdp_lightning.files import checksummed, sha256
+from fdp_lightning.files import checksummed
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.building import build_network
 from fdp_lightning.inference.packaging.model_file import FACTS, FORMAT, WEIGHTS, read_model, write_model
