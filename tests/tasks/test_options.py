@@ -95,9 +95,10 @@ def data(on_casme2: list[str], tmp_path_factory: pytest.TempPathFactory) -> list
     return [*on_casme2, f"data.store={stores}", *small]
 
 
-@pytest.mark.parametrize(
-    "options", [*(["model=fdp_deviations", *chosen(i)] for i in range(1 + len(POOLINGS))), *OTHERS]
-)
+EVERY = [["model=fdp_deviations", *chosen(i)] for i in range(1 + len(POOLINGS))]
+
+
+@pytest.mark.parametrize("options", [*EVERY, *OTHERS])
 def test_options_take_a_step(options: list[str], data: list[str], tmp_path: Path) -> None:
     fold = fold_here(*data, f"run={tmp_path}", "fold=01", *options).folder
     assert json.loads((fold / "fold.json").read_text())["train_clips"] == 10
