@@ -22,7 +22,6 @@ from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.card import model_card
 from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
 from fdp_lightning.inference.packaging.scores import check_scores, loso_scores, scores_of
-from fdp_lightning.inference.packaging.sources import folder_of_source
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.fdp.network import FDP
@@ -99,9 +98,10 @@ def test_an_export_beside_its_checkpoint_leaves_the_fold_finished(
     to: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fold = run_of(workplace) / "folds" / "02"
-    monkeypatch.chdir(fold)  # the scores of the run are found from any working folder
     before = sealed(fold)
-    for checkpoint in (".", "checkpoints/last.ckpt"):
+    for folder, checkpoint in {fold: ".", fold.parents[1]: "folds/02", fold / "checkpoints": "last.ckpt"}.items():
+        monkeypatch.chdir(folder)  # the scores of the run are found from any working folder
+        shutil.rmtree(fold / "model", ignore_errors=True)
         export(configuration(f"export.checkpoint={checkpoint}", f"export.to={to}", "export.licence=ask me"))
         assert (fold / ("model" if to == "model" else "model.onnx")).exists()
         assert sealed(fold) == before
@@ -109,17 +109,6 @@ def test_an_export_beside_its_checkpoint_leaves_the_fold_finished(
             facts, card = load_model(fold / "model").facts, (fold / "model/README.md").read_text()
             assert (facts["licence"], facts["scores"]["n_clips"]) == ("ask me", 30)
             assert all(word in card for word in ("ask me", "without synthetic/02", f"{facts['scores']['uf1']:.3f}"))
-
-
-def test_an_export_goes_beside_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = {
-        "synthetic": ".", "folds/02/checkpoints/last.ckpt": "folds/02", "downloads/a.ckpt": "downloads", "a.ckpt": ".",
-        str(tmp_path): str(tmp_path), str(tmp_path / "model.json"): str(tmp_path),
-    }  # fmt: skip
-    assert {checkpoint: str(folder_of_source(checkpoint)) for checkpoint in checkpoints} == checkpoints
-    (tmp_path / "folds/02/checkpoints").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "folds/02/checkpoints")
-    assert folder_of_source("last.ckpt").resolve() == tmp_path / "folds/02"  # otherwise its fold would count as altered
 
 
 def test_an_exported_model_file_is_that_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

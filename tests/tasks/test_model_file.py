@@ -19,7 +19,7 @@ from fdp_lightning.errors import UserError
 from fdp_lightning.files import checksummed
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.building import build_network
-from fdp_lightning.inference.packaging.model_file import FACTS, FORMAT, WEIGHTS, read_model, write_model
+from fdp_lightning.inference.packaging.model_file import FACTS, FORMAT, WEIGHTS, write_model
 from fdp_lightning.inference.packaging.sources import SHIPPED, read_source
 from fdp_lightning.models.flow.resnet18_flow import ResNet18Flow
 from fdp_lightning.models.parts import name_of
@@ -182,10 +182,3 @@ def test_other_or_altered_files_are_refused(tmp_path: Path, workplace: Path) -> 
     ):  # fmt: skip
         with pytest.raises(UserError, match=word):
             load_model(path)
-
-
-def test_a_model_file_is_unchanged_when_it_is_read_and_written_again(model: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    write_model(again, *read_model(model))
-    assert (again / FACTS).read_bytes() == (model / FACTS).read_bytes()
-    assert (again / WEIGHTS).read_bytes() == (model / WEIGHTS).read_bytes()

@@ -11,12 +11,10 @@ import pytest
 import torch
 import yaml
 from omegaconf import OmegaConf
-from openpyxl import load_workbook
 
 from fdp_lightning.config import CONF_DIR, configuration
 from fdp_lightning.data.faces.prepare_clip import COLOURS
 from fdp_lightning.data.loading.sampling import RULES, SHORT
-from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.intervals import paired_differences
@@ -125,20 +123,6 @@ def test_every_option_is_listed_here() -> None:
         there |= {f"{part}.{key}" for key in OmegaConf.select(config, part)}
     tested = {f"{part}.{key}" for part, keys in zip(PARTS, (VALUES, DATA, COMPUTE), strict=True) for key in keys}
     assert there - tested - NUMBERS - ELSEWHERE == {"model._target_", "model.name", "model.objective._target_"}
-
-
-def test_clips_sampled_without_their_apex_are_named(
-    small_copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (workbook,) = small_copy.glob("*.xlsx")
-    book = load_workbook(workbook)
-    column = [cell.value for cell in book.active[1]].index("ApexFrame") + 1
-    book.active.cell(3, column).value = "/"
-    book.save(workbook)
-    data = ["data=casme2", f"data.root={small_copy}", f"data.store={tmp_path}/stores", "data.workers=1"]
-    faces = ["data.faces.method=none", "data.faces.size=16", "data.sampling.rule=around_apex"]
-    ready = ready_data(configuration(*data, *faces, "protocol=casme2_5c_249", "protocol.strict=false"))
-    assert len(ready.clips) == 3 and "1 clips without a usable apex" in caplog.text
 
 
 def test_the_dynamic_image_of_a_clip_in_colour_is_that_of_its_grey_frames() -> None:

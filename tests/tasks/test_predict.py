@@ -44,6 +44,7 @@ def test_a_clip_is_predicted_as_in_training(finished_workplace: Path) -> None:
     assert_predicted_as_trained(run_of(finished_workplace) / "folds/02", clips[clips["subject"] == "02"])
 
 
+Capsys = pytest.CaptureFixture[str]
 EMA = ["model.optimizer.ema=0.5", "model.optimizer.lr=0.01"]
 
 
@@ -133,9 +134,7 @@ def test_a_bad_clip_in_a_folder_does_not_stop_the_others(tmp_path: Path, run_cli
     assert sorted(path.name for path in output.iterdir()) == ["a", "b", "predict.json", "predictions.csv"]
 
 
-def test_the_example_in_the_readme_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_example_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     (block,) = (part for part in readme.split("```") if "load_model" in part)
     monkeypatch.chdir(tmp_path)

@@ -13,10 +13,11 @@ import pytest
 
 from fdp_lightning.config import configuration
 from fdp_lightning.data.input_video.source import Frame
-from fdp_lightning.data.synthetic.film import draw_clip, draw_film, write_film
+from fdp_lightning.data.synthetic.film import draw_clip, write_film
 from fdp_lightning.errors import UserError
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.inference.result_files import RESULT, result_folder
 from fdp_lightning.inference.scan import NOTICE, Scan, ScanSettings
 from fdp_lightning.tasks.predict import predict
 from tests.command import Run
@@ -24,15 +25,14 @@ from tests.tasks.conftest import problems
 
 
 @pytest.fixture(scope="module")
-def drawn() -> list[np.ndarray]:
-    """BGR images."""
-    return draw_clip("surprise").images
+def images() -> list[np.ndarray]:
+    """RGB images."""
+    return [np.ascontiguousarray(image[..., ::-1]) for image in draw_clip("surprise").images]
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2, 3])
-def test_a_turned_video_is_predicted_upright(turn: int, model: Model, drawn: list[np.ndarray]) -> None:
-    upright = [image[..., ::-1] for image in drawn]
-    expected, turned = model.predict(ImageVideo(upright, 60)), [np.rot90(image, -turn) for image in upright]
+def test_a_turned_video_is_predicted_upright(turn: int, model: Model, images: list[np.ndarray]) -> None:
+    expected, turned = model.predict(ImageVideo(images, 60)), [np.rot90(image, -turn) for image in images]
     found = model.predict(ImageVideo(turned, 60))
     assert found.probabilities == pytest.approx(expected.probabilities, abs=0.05)
     assert np.abs(found.frames.astype(float) - expected.frames).mean() < 1
@@ -42,26 +42,24 @@ def test_a_turned_video_is_predicted_upright(turn: int, model: Model, drawn: lis
         assert len(warnings) == (turn > 0) and all(f"{90 * turn}°" in warning for warning in warnings)
 
 
-def test_results_of_another_model_or_input_are_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    draw_film(tmp_path / "clip.mp4", "surprise")
-    predict(configuration("predict.input=clip.mp4"))
-    predict(configuration("predict.input=clip.mp4"))  # repeating the same prediction is allowed
-    result = tmp_path / "predictions" / "clip" / "predict.json"
-    first = json.loads(result.read_text())
-    for content in (
-        json.dumps(first | {"input": str(tmp_path / "other" / "clip.mp4")}),
-        json.dumps(first | {"model": first["model"] | {"sha256": "0" * 64}}), "{",
-    ):  # fmt: skip
+def test_results_of_another_model_or_input_are_not_replaced(tmp_path: Path) -> None:
+    def write(name: str = "clip.mp4", **model: str) -> None:
+        about = {"name": "a model", "sha256": "0"} | model
+        with result_folder(tmp_path / "out", name, about) as folder:
+            (folder / RESULT).write_text(json.dumps({"input": name, "model": about}))
+
+    write()
+    write()  # repeating the same prediction is allowed
+    result = tmp_path / "out" / RESULT
+    for content, other in ((result.read_text(), {"name": "b.mp4"}), (result.read_text(), {"sha256": "1"}), ("{", {})):
         result.write_text(content)
         with pytest.raises(UserError, match=r"predict\.output"):
-            predict(configuration("predict.input=clip.mp4"))
+            write(**other)
         assert result.read_text() == content
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").touch()
+    result.rename(tmp_path / "out" / "notes.txt")
     with pytest.raises(UserError, match="holds no results"):
-        predict(configuration("predict.input=clip.mp4", "predict.output=mine"))
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+        write()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 
 
 def test_a_refused_input_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +88,8 @@ for path in sys.argv[1:]:
 
 
 @pytest.mark.slow  # a hundred windows in a separate process
-def test_memory_of_a_scan_does_not_grow_with_the_length_of_the_video(drawn: list[np.ndarray], tmp_path: Path) -> None:
-    images = [cv2.resize(image, (160, 120)) for image in drawn]
+def test_memory_of_a_scan_does_not_grow_with_the_length_of_the_video(tmp_path: Path) -> None:
+    images = [cv2.resize(image, (160, 120)) for image in draw_clip("surprise").images]
     paths = [tmp_path / "short.mp4", tmp_path / "long.mp4"]
     for path, length in zip(paths, (1000, 3000), strict=True):  # the short one fills one batch of windows
         write_film(path, (images[n % len(images)] for n in range(length)), 60)
@@ -99,17 +97,6 @@ def test_memory_of_a_scan_does_not_grow_with_the_length_of_the_video(drawn: list
     (_, short), (windows, long) = [map(int, line.split()) for line in done.stdout.splitlines()[-2:]]
     assert windows == 100
     assert long - short < 40  # the frames of the long video take 170 MB
-
-
-@pytest.fixture(scope="module")
-def moving(drawn: list[np.ndarray]) -> list[np.ndarray]:
-    """RGB images."""
-    return [np.ascontiguousarray(image[..., ::-1]) for image in drawn]
-
-
-@pytest.fixture(scope="module")
-def still(moving: list[np.ndarray]) -> np.ndarray:
-    return moving[0]
 
 
 class ImageVideo:
@@ -129,23 +116,24 @@ class ImageVideo:
         return image
 
 
-def test_windows_have_the_given_length_and_step(model: Model, still: np.ndarray) -> None:
-    video = ImageVideo([still] * 100, 40)  # 2.5 s
+def test_windows_have_the_given_length_and_step(model: Model, images: list[np.ndarray]) -> None:
+    still = [images[0]] * 100
+    video = ImageVideo(still, 40)  # 2.5 s
     scan = model.scan(video)
     assert [window.start for window in scan.windows] == pytest.approx([0.25 * n for n in range(9)])
     # The last window reaches the end of the video.
     assert [(window.first, window.last) for window in scan.windows] == [(10 * n, 10 * n + 19) for n in range(9)]
     assert video.read == 100  # each image is converted once, although windows overlap
     assert (scan.length, scan.seconds) == (100, 99 / 40)
-    longer = model.scan(ImageVideo([still] * 100, 40), windows=ScanSettings(1.0, 0.5))
+    longer = model.scan(ImageVideo(still, 40), windows=ScanSettings(1.0, 0.5))
     assert [(window.first, window.last) for window in longer.windows] == [(0, 39), (20, 59), (40, 79), (60, 99)]
 
 
-def test_a_window_is_predicted_like_a_clip(model: Model, still: np.ndarray, moving: list[np.ndarray]) -> None:
-    images = [still] * 30 + moving + [moving[-1]] * 30
-    scan = model.scan(ImageVideo(images, 60))
+def test_a_window_is_predicted_like_a_clip(model: Model, images: list[np.ndarray]) -> None:
+    longer = [images[0]] * 30 + images + [images[-1]] * 30
+    scan = model.scan(ImageVideo(longer, 60))
     (window,) = (window for window in scan.windows if window.first == 30)
-    alone = model.predict(ImageVideo(images[30:60], 60))
+    alone = model.predict(ImageVideo(longer[30:60], 60))
     assert window.label == alone.label == "surprise"
     assert window.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
     assert window.motion == pytest.approx(alone.motion, abs=1e-6)
@@ -156,10 +144,10 @@ def test_a_window_is_predicted_like_a_clip(model: Model, still: np.ndarray, movi
     assert (shown.motion, shown.probabilities, shown.frame_numbers[0]) == expected
 
 
-def test_a_scan_leaves_out_pauses_and_marks_windows_without_a_face(model: Model, still: np.ndarray) -> None:
-    dark = np.zeros_like(still)
-    images, seconds = [still] * 30 + [dark] * 30 + [still] * 30, [n / 30 + 5 * (n >= 60) for n in range(90)]
-    windows = model.scan(ImageVideo(images, seconds)).windows
+def test_a_scan_leaves_out_pauses_and_marks_windows_without_a_face(model: Model, images: list[np.ndarray]) -> None:
+    still, dark = images[0], np.zeros_like(images[0])
+    seconds = [n / 30 + 5 * (n >= 60) for n in range(90)]
+    windows = model.scan(ImageVideo([still] * 30 + [dark] * 30 + [still] * 30, seconds)).windows
     starts = [window.start for window in windows]
     assert starts == sorted(set(starts)) and all(window.end - window.start < 0.5 for window in windows)
     faceless = [window for window in windows if window.label is None]
@@ -177,17 +165,18 @@ def test_a_scan_leaves_out_pauses_and_marks_windows_without_a_face(model: Model,
             model.scan(video)
 
 
-def test_an_input_longer_than_a_clip_is_scanned(model: Model, still: np.ndarray) -> None:
-    assert isinstance(model.look(ImageVideo([still] * 60, 30)), Prediction)
-    assert isinstance(model.look(ImageVideo([still] * 63, 30)), Scan)
-    assert isinstance(model.look(ImageVideo([still] * 60, 30), windows=ScanSettings(longest_clip=1.0)), Scan)
-    clip = model.look(ImageVideo([still] * 400, None))
+def test_an_input_longer_than_a_clip_is_scanned(model: Model, images: list[np.ndarray]) -> None:
+    two, longer = ImageVideo([images[0]] * 60, 30), ImageVideo([images[0]] * 63, 30)
+    assert isinstance(model.look(two), Prediction) and isinstance(model.look(longer), Scan)
+    assert isinstance(model.look(two, windows=ScanSettings(longest_clip=1.0)), Scan)
+    clip = model.look(ImageVideo([images[0]] * 400, None))
     assert isinstance(clip, Prediction) and clip.warnings == []
 
 
-def test_the_command_writes_a_timeline_of_a_long_video(tmp_path: Path, run_cli: Run, drawn: list[np.ndarray]) -> None:
-    images = [*[drawn[0]] * 45, *drawn, *drawn[::-1], *[drawn[0]] * 45]
-    write_film(tmp_path / "long.mp4", [*images, *[np.zeros_like(images[0])] * 30], 60)
+def test_the_command_writes_a_timeline_of_a_long_video(tmp_path: Path, run_cli: Run) -> None:
+    drawn = draw_clip("surprise").images
+    still, dark = [drawn[0]] * 45, [np.zeros_like(drawn[0])] * 30
+    write_film(tmp_path / "long.mp4", [*still, *drawn, *drawn[::-1], *still, *dark], 60)
     run_cli("task=predict", "predict.input=long.mp4", code=0)
     output = tmp_path / "predictions" / "long"
     written = json.loads((output / "predict.json").read_text())

@@ -34,7 +34,6 @@ from tests.data.test_megc2019_flow import CLIPS, drawn, write
 from tests.tasks.conftest import SMALL, beside, fold_here, run_of, start
 from tests.tasks.wandb_files import offline_runs
 
-SLOW = pytest.mark.slow
 MY = """
 from torch import nn
 
@@ -86,9 +85,8 @@ def loso_of(finished: Path, folder: Path, parameters: int | None, *options: str)
     ("options", "parameters"),
     [
         (["model=svc"], None),
-        pytest.param(["model=ststnet", "model.optimizer.steps=3"], 448 + 32 + 401 * 5, marks=SLOW),
-        pytest.param(["model=bi_woof"], None, marks=SLOW),
-        pytest.param(["model=lbp_top", "data.sampling.frames=9", "model.blocks=2"], None, marks=SLOW),
+        pytest.param(["model=ststnet", "model.optimizer.steps=3"], 448 + 32 + 401 * 5, marks=pytest.mark.slow),
+        pytest.param(["model=lbp_top", "data.sampling.frames=9", "model.blocks=2"], None, marks=pytest.mark.slow),
     ],
 )  # tests/models fits the slow ones, which differ here only in their arithmetic
 def test_others_on_flow(finished_workplace: Path, tmp_path: Path, options: list[str], parameters: int | None) -> None:
@@ -96,7 +94,7 @@ def test_others_on_flow(finished_workplace: Path, tmp_path: Path, options: list[
     assert set(drawn) == {"what_moved_and_counted", "embedding"}
     extras = json.loads((run / "metrics.json").read_text())["extras"]
     assert all(name.startswith("share_") for name in extras) and len(extras) == 7
-    if options[0] not in ("model=bi_woof", "model=lbp_top"):  # these have no model file
+    if options[0] != "model=lbp_top":  # it has no model file
         assert predicted(load_model(next(run.glob("folds/*"))), tmp_path).facts()["extras"] == {}
 
 
