@@ -44,10 +44,8 @@ def place(finished_workplace: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("tune") / "place"
     shutil.copytree(finished_workplace, folder, ignore=lambda _, names: {"runs"} & set(names))
     done = start(folder, *SEARCH)
-    assert done.stdout.count(" failed: ") == 1
-    # Only the nested score and its derivation are shown, no table of a trial's test scores.
-    assert done.stdout.count("\n majority") == 1
-    assert "nested score of a search over 3 trials" in " ".join(done.stdout.split())
+    # Only the nested score is shown, no table of a trial's test scores.
+    assert (done.stdout.count(" failed: "), done.stdout.count("\n majority")) == (1, 1)
     return folder
 
 
