@@ -16,15 +16,12 @@ from sklearn.metrics import f1_score
 
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
-from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.metrics import SCORES, Score
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.inference.model import Model
-from fdp_lightning.inference.packaging import sources
 from fdp_lightning.inference.packaging.card import model_card
 from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
 from fdp_lightning.inference.packaging.scores import check_scores, loso_scores, scores_of
-from fdp_lightning.inference.packaging.sources import folder_of_source
 from fdp_lightning.instantiate import build_model
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.fdp.network import FDP
@@ -33,16 +30,12 @@ from fdp_lightning.tasks.export import export
 from tests.command import Run
 from tests.tasks.conftest import run_of
 
-SLOW = pytest.mark.slow
 
-
-def equal_to_pytorch(path: Path, model: Model, network: torch.nn.Module) -> None:
+def check_same_outputs(path: Path, model: Model, network: torch.nn.Module) -> None:
     """Check that the file computes the outputs of the network, for any number of clips."""
     session = onnxruntime.InferenceSession(path)
-    shape = session.get_inputs()[0].shape
-    generator = torch.Generator().manual_seed(0)
     for clips in (1, 2, 5):
-        frames = torch.rand(clips, *shape[1:], generator=generator)
+        frames = torch.rand(clips, *session.get_inputs()[0].shape[1:], generator=torch.Generator().manual_seed(clips))
         names = [one.name for one in session.get_outputs()]
         given = dict(zip(names, session.run(None, {INPUT: frames.numpy()}), strict=True))
         with torch.no_grad():
@@ -60,17 +53,17 @@ def equal_to_pytorch(path: Path, model: Model, network: torch.nn.Module) -> None
             assert near.all() or (name == "dynamic_image" and near.mean() > 0.95), name
 
 
-def test_the_shipped_model_as_onnx(tmp_path: Path, run_cli: Run) -> None:
+def test_the_bundled_model_as_onnx_has_the_same_outputs(tmp_path: Path, run_cli: Run) -> None:
     done = run_cli("task=export", "export.checkpoint=synthetic", "export.to=onnx", "export.output=model.onnx", code=0)
     assert "Removed" not in done.stderr and "Replaced" not in done.stderr  # messages of the optimiser
     model = load_model()
-    equal_to_pytorch(tmp_path / "model.onnx", model, model.network)
+    check_same_outputs(tmp_path / "model.onnx", model, model.network)
     metadata = onnxruntime.InferenceSession(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
     assert json.loads(metadata["classes"]) == model.classes
     assert json.loads(metadata["fdp_lightning"])["alignment"] == model.facts["alignment"]
 
 
-@SLOW  # the bundled model is always exported
+@pytest.mark.slow  # the bundled model is always exported
 @pytest.mark.parametrize(
     "options",
     [
@@ -97,64 +90,32 @@ def test_every_part_of_a_network_can_be_exported(tmp_path: Path, options: list[s
     facts["normalisation"] = {"mean": 0.5, "std": 0.25}
     loaded = Model(facts, network.state_dict(), "test")
     write_onnx(tmp_path / "model.onnx", loaded)
-    equal_to_pytorch(tmp_path / "model.onnx", loaded, network.eval())
+    check_same_outputs(tmp_path / "model.onnx", loaded, network.eval())
 
 
 @pytest.mark.parametrize("to", ["model", "onnx"])
-def test_an_export_beside_its_checkpoint_leaves_the_fold_finished(to: str, workplace: Path) -> None:
+def test_an_export_beside_its_checkpoint_leaves_the_fold_finished(
+    to: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fold = run_of(workplace) / "folds" / "02"
     before = sealed(fold)
-    export(configuration(f"export.checkpoint={fold}", f"export.to={to}", "export.licence=ask me"))
-    assert (fold / ("model" if to == "model" else "model.onnx")).exists()
-    assert sealed(fold) == before
-    if to == "model":
-        facts, card = load_model(fold / "model").facts, (fold / "model/README.md").read_text()
-        assert (facts["licence"], facts["scores"]["n_clips"]) == ("ask me", 30)
-        assert all(words in card for words in ("ask me", "without synthetic/02", f"{facts['scores']['uf1']:.3f}"))
-    export(configuration(f"export.checkpoint={fold / 'checkpoints' / 'last.ckpt'}", f"export.to={to}"))
+    for folder, checkpoint in {fold: ".", fold.parents[1]: "folds/02", fold / "checkpoints": "last.ckpt"}.items():
+        monkeypatch.chdir(folder)  # the scores of the run are found from any working folder
+        shutil.rmtree(fold / "model", ignore_errors=True)
+        export(configuration(f"export.checkpoint={checkpoint}", f"export.to={to}", "export.licence=ask me"))
+        assert (fold / ("model" if to == "model" else "model.onnx")).exists()
+        assert sealed(fold) == before
+        if to == "model":
+            facts, card = load_model(fold / "model").facts, (fold / "model/README.md").read_text()
+            assert (facts["licence"], facts["scores"]["n_clips"]) == ("ask me", 30)
+            assert all(word in card for word in ("ask me", "without synthetic/02", f"{facts['scores']['uf1']:.3f}"))
 
 
-def test_an_export_goes_beside_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "model.json").touch()
-    for checkpoint, place in (
-        ("synthetic", "."), ("folds/02/checkpoints/last.ckpt", "folds/02"), ("downloads/a.ckpt", "downloads"),
-        ("a.ckpt", "."), (str(tmp_path / "mine"), str(tmp_path / "mine")),
-        (str(tmp_path / "mine" / "model.json"), str(tmp_path / "mine")),
-    ):  # fmt: skip
-        assert folder_of_source(checkpoint) == Path(place)
-    (tmp_path / "folds/02/checkpoints").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "folds/02/checkpoints")
-    assert folder_of_source("last.ckpt").resolve() == tmp_path / "folds/02"  # otherwise its fold would count as altered
-
-
-@pytest.mark.parametrize("given", [".", "checkpoints/last.ckpt", "../01", "checkpoints/../checkpoints/last.ckpt"])
-def test_a_fold_has_its_scores_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    fold = tmp_path / "run/folds/01"
-    (fold / "checkpoints").mkdir(parents=True)
-    (fold / "checkpoints/last.ckpt").touch()
-    monkeypatch.chdir(fold)
-    made = {"fold": "01", "fingerprint": "0" * 12}
-    monkeypatch.setattr(sources, "read_checkpoint", lambda path: {"fdp_lightning": made, "state_dict": {}})
-    monkeypatch.setattr(sources, "loso_scores", lambda run, mark: ({"run": run, "mark": mark}, ""))
-    monkeypatch.setattr(sources, "facts_of", lambda checkpoint, licence, scores, why: {"scores": scores, "why": why})
-    facts, _ = sources.read_source(given)
-    assert facts == {"scores": {"run": tmp_path / "run", "mark": "0" * 12}, "why": ""}
-
-
-def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"export\.checkpoint is missing"):
-        export(configuration("export.checkpoint=null"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_shipped_model_is_copied_to_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exported_model_file_is_that_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     export(configuration("export.checkpoint=synthetic"))
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert load_model("model").facts == load_model().facts
-    assert load_model(Path("model/model.json")).facts == load_model().facts
 
 
 def facts(scores: dict[str, Any] | None, **changed: Any) -> dict[str, Any]:
@@ -171,13 +132,12 @@ def run(workplace: Path) -> tuple[Path, str]:
     return run, json.loads((run / "folds/01/fold.json").read_text())["fingerprint"]
 
 
-def test_the_scores_are_the_pooled_ones_of_the_last_epoch(run: tuple[Path, str]) -> None:
+def test_scores_are_pooled_over_all_folds_at_the_last_epoch(run: tuple[Path, str]) -> None:
     scores, why = loso_scores(*run)
     assert scores is not None and why == ""
     metrics = json.loads((run[0] / "metrics.json").read_text())
     last = metrics["selections"]["last"]
-    names = ("uf1", "uar", "accuracy")
-    assert [scores[name] for name in names] == [last[name] for name in names]
+    assert {name: scores[name] for name in ("uf1", "uar", "accuracy")}.items() <= last.items()
     table, classes = read_predictions(run[0] / "predictions.csv")
     rows = table[table["selection"] == "last"]
     each = f1_score(rows["target"], rows["prediction"], labels=classes, average=None, zero_division=0)
@@ -188,19 +148,16 @@ def test_the_scores_are_the_pooled_ones_of_the_last_epoch(run: tuple[Path, str])
     assert "oracle" not in json.dumps(scores) and str(run[0].parents[3]) not in json.dumps(scores)
 
 
-def test_a_score_that_its_maker_registered_leaves_a_model_readable_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_a_score_of_its_maker_is_readable_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = np.array([[[3, 1], [0, 2]], [[1, 1], [2, 2]], [[4, 0], [1, 2]]])
     own = Score("First", of_counts=lambda matrix: matrix[..., 0, 0] / matrix.sum((-2, -1)))
     monkeypatch.setitem(SCORES, "first", own)
     written = scores_of(counts, ["a", "b"], LabelKind.SINGLE) | {"counts": counts.tolist()}
     monkeypatch.delitem(SCORES, "first")
     check_scores({"scores": written, "classes": ["a", "b"], "multi_label": False}, "model.json")
-    written["uf1"] += 0.1
-    with pytest.raises(UserError, match="uf1"):
-        check_scores({"scores": written, "classes": ["a", "b"], "multi_label": False}, "model.json")
 
 
-def test_without_all_folds_of_these_settings_there_is_no_score_and_it_says_why(run: tuple[Path, str]) -> None:
+def test_without_all_folds_of_the_same_settings_there_is_no_score(run: tuple[Path, str]) -> None:
     folder, mark = run
     for_other, why = loso_scores(folder, "0" * 12)
     assert for_other is None and "3 of the 3 folds" in why
@@ -211,14 +168,12 @@ def test_without_all_folds_of_these_settings_there_is_no_score_and_it_says_why(r
     (folder / "folds/02/curves.csv").write_text("changed")
     assert loso_scores(folder, mark)[0] is None and "damaged" in loso_scores(folder, mark)[1]
     shutil.rmtree(folder / "folds/02")
-    assert loso_scores(folder, mark)[0] is None and "20 of 30 clips" in loso_scores(folder, mark)[1]
-    (folder / "expected.json").unlink()
     scores, why = loso_scores(folder, mark)
-    assert scores is None and str(folder) not in why
+    assert scores is None and "20 of 30 clips" in why and str(folder) not in why
     assert why in (card := model_card(facts(None, no_scores=why))) and "macro-F1" not in card
 
 
-def test_the_card_of_a_fit_says_what_it_is_worth_and_what_it_is_not_for(run: tuple[Path, str]) -> None:
+def test_the_card_states_scores_caveats_and_limits(run: tuple[Path, str]) -> None:
     scores, _ = loso_scores(*run)
     assert scores is not None
     card = model_card(facts(scores | {"inner_subjects": 2, "caveats": ["A caveat."]}))
@@ -228,13 +183,7 @@ def test_the_card_of_a_fit_says_what_it_is_worth_and_what_it_is_not_for(run: tup
     chance, majority = (scores["floors"][name]["uf1"] for name in ("chance", "majority"))
     assert f"| {scores['uf1']:.3f} | {low:.3f}–{high:.3f} | {majority:.3f} | {chance:.3f} |" in body
     assert f"| happiness | {scores['f1']['happiness']:.3f} | 6 |" in body
-    for words in ("* A caveat.", "Not for judging people", "0f" * 32, "task=predict", "load_model("):
-        assert words in body
-    assert "oracle" not in body and "None" not in body and "{" not in body
-
-
-def test_the_card_of_another_network_does_not_speak_of_fdp() -> None:
+    assert all(words in body for words in ("* A caveat.", "Not for judging people", "0f" * 32))
+    assert not any(word in body for word in ("oracle", "None", "{"))
     foreign = {"model": {"_target_": "my.Net", "objective": {"_target_": "my.Mine"}}}
-    assert FDP.about in model_card(facts(None))
-    assert FDP.about not in (card := model_card(facts(None, training={"model": "mine"}, configuration=foreign)))
-    assert "`mine`" in card
+    assert FDP.about in card and FDP.about not in model_card(facts(None, configuration=foreign))

@@ -16,10 +16,10 @@ import torch
 
 from fdp_lightning import load_model
 from fdp_lightning.errors import UserError
-from fdp_lightning.files import checksummed, sha256
+from fdp_lightning.files import checksummed
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.building import build_network
-from fdp_lightning.inference.packaging.model_file import FACTS, FORMAT, WEIGHTS, read_model, write_model
+from fdp_lightning.inference.packaging.model_file import FACTS, FORMAT, WEIGHTS, write_model
 from fdp_lightning.inference.packaging.sources import SHIPPED, read_source
 from fdp_lightning.models.flow.resnet18_flow import ResNet18Flow
 from fdp_lightning.models.parts import name_of
@@ -59,15 +59,15 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (folder / FACTS).write_text(checksummed(facts))
 
 
-def test_a_model_file_is_the_checkpoint_it_was_made_of(fold: Path, model: Path, tmp_path: Path) -> None:
+def test_a_model_file_has_the_outputs_of_its_checkpoint(fold: Path, model: Path, tmp_path: Path) -> None:
     elsewhere = shutil.copy(fold / "checkpoints/last.ckpt", tmp_path / "x.ckpt")
-    for expected in (load_model(fold), load_model(fold / "checkpoints/last.ckpt"), load_model(elsewhere)):
-        for path in (model, model / WEIGHTS, model / FACTS):
-            for name, value in outputs(load_model(path)).items():
-                np.testing.assert_array_equal(value, outputs(expected)[name])
+    expected = outputs(load_model(fold))
+    for path in (fold / "checkpoints/last.ckpt", elsewhere, model, model / WEIGHTS, model / FACTS):
+        for name, value in outputs(load_model(path)).items():
+            np.testing.assert_array_equal(value, expected[name])
 
 
-def test_it_says_what_it_is_and_not_where_it_was_made(fold: Path, model: Path, finished_workplace: Path) -> None:
+def test_a_model_file_describes_its_training_without_paths(fold: Path, model: Path, finished_workplace: Path) -> None:
     facts = json.loads((model / FACTS).read_text())
     assert (facts["synthetic"], facts["licence"], facts["input"]["frames"]) == (True, "Apache-2.0", 8)
     assert facts["classes"] == ["happiness", "disgust", "repression", "surprise", "others"]
@@ -77,17 +77,15 @@ def test_it_says_what_it_is_and_not_where_it_was_made(fold: Path, model: Path, f
         "fingerprint": json.loads((fold / "fold.json").read_text())["fingerprint"],
     }  # fmt: skip
     assert {key: facts["training"][key] for key in expected} == expected
-    assert np.shape(facts["alignment"]["template"]) == (5, 2)
-    assert facts["weights"]["sha256"] == sha256(model / WEIGHTS)
     for name in (FACTS, "README.md"):
         text = (model / name).read_text()
         assert str(finished_workplace) not in text and str(Path.home()) not in text
 
 
-def test_damage_is_named_and_never_read(model: Path) -> None:
+def test_a_damaged_file_is_named_and_not_loaded(model: Path) -> None:
     weights, facts = (model / WEIGHTS).read_bytes(), (model / FACTS).read_bytes()
     changed = weights[:-1] + bytes([weights[-1] ^ 1]), facts.replace(b'"surprise"', b'"surprize"')
-    odd = [b"", b"{", b"[]", b'{"format": 1}', b"[" * 100_000, b"\x00", b"\xff\xfe"]
+    odd = [b"", b"[]", b"[" * 100_000, b"\xff\xfe"]
     for name, content in [(WEIGHTS, changed[0]), (FACTS, changed[1]), *((FACTS, content) for content in odd)]:
         whole = (model / name).read_bytes()
         (model / name).write_bytes(content)
@@ -108,17 +106,16 @@ def put(*keys: str, **values: object) -> Callable[[dict[str, Any]], object]:
 TIMM = {"_target_": "fdp_lightning.models.timm_backbone.TimmBackbone", "name": "resnet18", "image_size": 64}
 NETWORK = "fdp_lightning.models.fdp.network"
 REFUSED: dict[str, list[Callable[[dict[str, Any]], object]]] = {
-    "is of format": [put(format=form) for form in (0, 1, FORMAT + 1, str(FORMAT), None)],
+    "is of format": [put(format=FORMAT + 1)],
     r"model\.scorer names": [
         put("configuration", "model", "scorer", _target_=target) for target in (
-            "os.system", f"{NETWORK}.torch.load", f"{NETWORK}.Any", f"{NETWORK}.nn.Linear", f"{NETWORK}.no.Such",
-            "fdp_lightning.instantiate.build", "fdp_lightning.models.no_such.Thing",
-            "fdp_lightning.models.timm_backbone._create", ["os.system"],
+            "os.system", f"{NETWORK}.torch.load", f"{NETWORK}.Any", f"{NETWORK}.no.Such",
+            "fdp_lightning.instantiate.build", "fdp_lightning.models.timm_backbone._create", ["os.system"],
         )
     ],
     r"backbone\.options": [
         put("configuration", "model", backbone={**TIMM, "options": options}) for options in (
-            {"checkpoint_path": "/etc/passwd"}, {"pretrained_cfg": {}}, {"cache_dir": "x"}, "x"
+            {"checkpoint_path": "/etc/passwd"}, {"pretrained_cfg": {}}, {"cache_dir": "x"}
         )
     ],
     "names a class at": [
@@ -127,24 +124,20 @@ REFUSED: dict[str, list[Callable[[dict[str, Any]], object]]] = {
     ],
     r"scores\.": [
         put("scores", uf1=0.99), put("scores", uf1_interval=[0.98, 0.99]), put("scores", n_subjects=26),
-        put("scores", "floors", "majority", uf1=0.01), put("scores", "f1", surprise=1.0),
-        put("scores", accuracy_on_real_faces=0.9), put("scores", counts=[[[1]]]),
+        put("scores", "floors", "majority", uf1=0.01), put("scores", "f1", surprise=1.0), put("scores", counts=[[[1]]]),
     ],
     "": [
         put("configuration", "model", "mer_head", hidden=10**5),
-        put("configuration", "model", "backbone", head_channels=99_999),
         put("configuration", "model", "backbone", stem_widths=[10**5, 10**5]),
         lambda facts: facts["classes"].append("sixth"), lambda facts: facts["configuration"]["model"].pop("scorer"),
-        lambda facts: facts.pop("scores"), lambda facts: facts.pop("alignment"), lambda facts: facts.pop("weights"),
-        put("alignment", template=[[0, 0]]), put("weights", numbers=1), put("sampling", frames=16),
-        put("normalisation", mean=99.0),
+        put("weights", numbers=1), put("sampling", frames=16), put("normalisation", mean=99.0),
     ],
 }  # fmt: skip
 """Message → edits: only classes of this package are built, timm reads no files, scores must agree with their counts."""
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_was_edited_is_refused_and_no_memory_taken_for_a_size_without_its_bytes(words: str, shipped: Path) -> None:
+def test_an_edited_model_is_refused_without_allocating_stated_sizes(words: str, shipped: Path) -> None:
     good, before = (shipped / FACTS).read_text(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for change in REFUSED[words]:
         (shipped / FACTS).write_text(good)
@@ -154,7 +147,7 @@ def test_what_was_edited_is_refused_and_no_memory_taken_for_a_size_without_its_b
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
-def test_weights_to_start_from_are_asked_for_no_more(shipped: Path) -> None:
+def test_a_saved_model_needs_no_pretrained_weights(shipped: Path) -> None:
     start = {"pretrained": "/no/such/weights"}
     rewrite(shipped, put("configuration", "model", "backbone", **start))
     load_model(shipped)
@@ -164,44 +157,28 @@ def test_weights_to_start_from_are_asked_for_no_more(shipped: Path) -> None:
     build_network(facts, ResNet18Flow(classes=5).state_dict(), "a file")
 
 
-def test_an_edited_card_is_named(shipped: Path, caplog: pytest.LogCaptureFixture) -> None:
-    card = shipped / "README.md"
-    card.write_text(card.read_text().replace("0.9", "1.0"))
-    load_model(shipped)
-    assert [record for record in caplog.records if str(card) in record.getMessage()] == caplog.records != []
-
-
 class Bomb:
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("exploded"),)
 
 
-def test_a_pickle_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickled_code_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"fdp_lightning": Bomb(), "state_dict": {}}, "evil.ckpt")
     Path("evil.pkl").write_bytes(pickle.dumps(Bomb()))
     for name in ("evil.ckpt", "evil.pkl"):
-        with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        with pytest.raises(UserError, match="cannot be read"):
             load_model(name)
     assert not Path("exploded").exists()
 
 
-def test_other_files_are_no_models(tmp_path: Path, workplace: Path) -> None:
+def test_other_or_altered_files_are_refused(tmp_path: Path, workplace: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.ckpt")
-    torch.save({"state_dict": {}, "fdp_lightning": {"config": {}}}, tmp_path / "old.ckpt")
     checkpoint = run_of(workplace) / "folds/02/checkpoints/last.ckpt"
     checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
-    for path, words in (
-        (tmp_path / "none", "there is no such file"), (tmp_path, r"model\.json is missing"),
-        (tmp_path / "other.ckpt", "not a checkpoint of fdp_lightning"), (tmp_path / "old.ckpt", "another version"),
-        (checkpoint, "checksum differs"), (checkpoint.parents[1], "checksum differs"),
+    for path, word in (
+        (tmp_path / "none", "no such file"), (tmp_path, "missing"), (tmp_path / "other.ckpt", "not a checkpoint"),
+        (checkpoint, "checksum"), (checkpoint.parents[1], "checksum"),
     ):  # fmt: skip
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=word):
             load_model(path)
-
-
-def test_a_model_file_survives_being_read_and_written(model: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    write_model(again, *read_model(model))
-    assert (again / FACTS).read_bytes() == (model / FACTS).read_bytes()
-    assert (again / WEIGHTS).read_bytes() == (model / WEIGHTS).read_bytes()
