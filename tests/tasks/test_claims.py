@@ -72,7 +72,7 @@ def _work(run: Path, fingerprint: str, tell: Connection) -> None:
         time.sleep(60)
 
 
-def test_a_run_folder_is_shared_by_equal_settings_and_free_for_others_only_once_these_have_ended(
+def test_a_run_folder_in_use_is_refused_to_other_settings_until_released(
     tmp_path: Path,
 ) -> None:
     one, other = "0" * 12, "f" * 12

@@ -12,11 +12,8 @@ from fdp_lightning.config import configuration
 from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.near_copies import SIDE, WHOLE, copy_problems, near_copies, thumbnail
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.protocols.leak_guard import check_near_copies
-from fdp_lightning.data.store.build import build_store
-from fdp_lightning.data.store.clip_store import ClipStore, open_store
-from fdp_lightning.data.store.sources import list_sources, store_folder
+from fdp_lightning.data.store.clip_store import ClipStore
 from fdp_lightning.data.synthetic.film import draw_clip
 from fdp_lightning.engine.run import open_run
 from fdp_lightning.errors import UserError
@@ -51,14 +48,6 @@ def plant(root: Path, change: Callable[[Images], Images]) -> tuple[str, str]:
     return clip_id(one), clip_id(other)
 
 
-def stored(root: Path, place: Path, settings: FaceSettings) -> tuple[pd.DataFrame, ClipStore]:
-    clips = CASME2(root).clips()
-    sources = list_sources(clips)
-    folder = store_folder(place, "casme2", settings, "strict", sources)
-    build_store(folder, clips, sources, settings)
-    return clips, open_store(folder)
-
-
 @pytest.mark.parametrize("how", COPIES)
 def test_a_near_copy_is_named_by_the_check_and_stops_a_run(small_copy: Path, tmp_path: Path, how: str) -> None:
     one, other = plant(small_copy, COPIES[how])
@@ -69,17 +58,10 @@ def test_a_near_copy_is_named_by_the_check_and_stops_a_run(small_copy: Path, tmp
     if how != "small, mirrored, encoded again":  # the hardest; alignment takes longer than the check
         return
     options = [f"data.root={small_copy}", f"data.store={tmp_path}/stores", "model=fdp_tiny", "trainer=cpu"]
-    with pytest.raises(UserError, match="near copies") as caught:
-        open_run(configuration(*MADE_UP, *options), tmp_path / "run")
-    assert all(name.split("/", 1)[1] in str(caught.value) for name in (one, other))
-
-
-def test_near_copies_of_unaligned_images_stop_a_run_too(small_copy: Path, tmp_path: Path) -> None:
-    settings = FaceSettings(method="none", colour="rgb", size=96)
-    check_near_copies(*stored(small_copy, tmp_path / "before", settings), aligned=False)
-    _, other = plant(small_copy, COPIES["brighter"])
-    with pytest.raises(UserError, match=other):
-        check_near_copies(*stored(small_copy, tmp_path / "after", settings), aligned=False)
+    for method in ("mtcnn", "none"):
+        with pytest.raises(UserError, match="near copies") as caught:
+            open_run(configuration(*MADE_UP, *options, f"data.faces.method={method}"), tmp_path / "run")
+        assert all(name.split("/", 1)[1] in str(caught.value) for name in (one, other))
 
 
 def test_similar_clips_of_one_subject_are_not_near_copies(casme2_clips: pd.DataFrame, store: ClipStore) -> None:

@@ -22,12 +22,16 @@ from fdp_lightning.runs.pooling import POOLED, pool_run
 from tests.tasks.conftest import run_of
 
 
-def seal_again(fold: Path, **subjects: list[str]) -> None:
-    """Update the checksum of predictions.csv and the subjects."""
-    facts = json.loads((fold / "fold.json").read_text())
-    facts["subjects"] |= subjects
+def seal_again(fold: Path, **changed: object) -> None:
+    """Change facts of a fold and update the checksum of its predictions."""
+    facts = json.loads((fold / "fold.json").read_text()) | changed
     facts["checksums"]["predictions.csv"] = sha256(fold / "predictions.csv")
     (fold / "fold.json").write_text(json.dumps(facts))
+
+
+def share(fold: Path, side: str) -> None:
+    """Record the test subject also on another side of the fold."""
+    seal_again(fold, subjects={"train": [], "inner": [], "test": ["synthetic/02"], side: ["synthetic/02"]})
 
 
 def edit(fold: Path, change: Callable[[list[str]], list[str]]) -> None:
@@ -37,7 +41,6 @@ def edit(fold: Path, change: Callable[[list[str]], list[str]]) -> None:
     seal_again(fold)
 
 
-TEST = ["synthetic/02"]
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no fold": (shutil.rmtree, r"'last': 10 clips missing: synthetic/02/"),
     "no seal": (lambda fold: (fold / "fold.json").unlink(), r"folds/02"),
@@ -46,10 +49,9 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "row of another fold": (
         lambda fold: edit(fold, lambda rows: [*rows[:-1], rows[-1].replace(",02,", ",03,", 1)]), "02.*synthetic/03"
     ),
-    "training on the test subject": (lambda fold: seal_again(fold, train=TEST), "02: train and test .* synthetic/02"),
-    "epoch chosen on the test subject": (
-        lambda fold: seal_again(fold, inner=TEST), "02: inner and test .* synthetic/02"
-    ),
+    "training on the test subject": (lambda fold: share(fold, "train"), "02: train and test .* synthetic/02"),
+    "epoch chosen on the test subject": (lambda fold: share(fold, "inner"), "02: inner and test .* synthetic/02"),
+    "other settings": (lambda fold: seal_again(fold, fingerprint="f" * 12), "f{12}: 02"),
 }  # fmt: skip
 
 
@@ -66,6 +68,12 @@ def test_a_fault_is_named_and_leaves_no_score(run: Path, fault: str) -> None:
     with pytest.raises(UserError, match=said):
         pool_run(run, OmegaConf.load(run / "config.yaml"))
     assert not [name for name in POOLED if (run / name).exists()]
+
+
+def test_folds_of_different_torch_versions_are_pooled_with_a_caveat(run: Path) -> None:
+    seal_again(run / "folds/01", torch="1.0.0")
+    (caveat,) = pool_run(run, OmegaConf.load(run / "config.yaml"))["caveats"]  # type: ignore[misc]
+    assert "1.0.0" in caveat
 
 
 def test_parallel_jobs_that_finish_a_run_at_once_pool_it_one_after_the_other(run: Path) -> None:
