@@ -2,7 +2,6 @@
 
 import json
 import runpy
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 
 from fdp_lightning.config import BENCHMARKS, configuration
-from fdp_lightning.measuring import alternate, in_child
+from fdp_lightning.measuring import in_child
 from fdp_lightning.tasks import benchmark
 from tests.tasks.conftest import SMALL, fold_here
 
@@ -21,14 +20,6 @@ options = options_of("a row", 1)
 quick = 1.0 if options.quick else 3.0
 finish(Row("{name}", "a row", [Measurement("plain", [2.0, quick])], [Goal("faster", quick, 2.0)], {{"a": 1}}), options)
 """
-
-
-def test_sides_are_measured_in_turn_after_a_warm_up() -> None:
-    runs: list[str] = []
-    seconds = alternate({"plain": lambda: runs.append("p"), "fast": lambda: (runs.append("f"), time.sleep(0.01))}, 3, 2)
-    assert "".join(runs) == "pf" * 5
-    assert {name: len(values) for name, values in seconds.items()} == {"plain": 3, "fast": 3}
-    assert min(seconds["fast"]) >= 0.01 > min(seconds["plain"])  # under load, any single measurement may be slow
 
 
 def hold(megabytes: int) -> int:
@@ -53,7 +44,6 @@ def test_a_row_that_crashes_does_not_affect_the_others(tmp_path: Path, monkeypat
     (tmp_path / "a_crash.py").write_text("raise ArithmeticError('no figure')")
     for name in ("b_row", "c_row"):
         (tmp_path / f"{name}.py").write_text(GOOD.format(name=name))
-    (tmp_path / "_part.py").write_text("raise AssertionError('no row')")
     out = tmp_path / "out"
     with pytest.raises(benchmark.RowsFailedError, match="1 of 3 rows crashed:\n  a_crash: "):
         benchmark.benchmark(configuration(f"benchmark.output={out}", "benchmark.quick=true"))
@@ -66,9 +56,7 @@ def test_a_row_that_crashes_does_not_affect_the_others(tmp_path: Path, monkeypat
     assert [row["goals"][0]["met"] for row in json.loads((out / "benchmark.json").read_text())] == [True]
 
 
-def test_the_naive_engine_learns_what_the_engine_learns(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_naive_engine_learns_what_the_engine_learns(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     plain = [*SMALL, "compute=plain"]
     plan = fold_here(*plain, "fold=02", "run=plain")
@@ -81,7 +69,6 @@ def test_the_naive_engine_learns_what_the_engine_learns(
     np.testing.assert_allclose(probabilities, ours.filter(like="prob_"), rtol=0, atol=1e-2)
     classes = list(configuration(*plain).protocol.classes)
     assert [classes[i] for i in target] == ours["target"].to_list()
-    assert "epoch 2" in capsys.readouterr().out
 
 
 ROWS = (
@@ -93,8 +80,7 @@ ROWS = (
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_runs(row: str, tmp_path: Path) -> None:
-    config = configuration(f"benchmark.rows=[{row}]", "benchmark.quick=true", f"benchmark.output={tmp_path}")
-    benchmark.benchmark(config)
+    options = (f"benchmark.rows=[{row}]", "benchmark.quick=true", f"benchmark.output={tmp_path}")
+    benchmark.benchmark(configuration(*options))
     (facts,) = json.loads((tmp_path / "benchmark.json").read_text())
-    assert facts["row"] == row
-    assert all(min(side["values"]) > 0 for side in facts["measurements"])
+    assert facts["row"] == row and all(min(side["values"]) > 0 for side in facts["measurements"])

@@ -72,9 +72,7 @@ def _work(run: Path, fingerprint: str, tell: Connection) -> None:
         time.sleep(60)
 
 
-def test_a_run_folder_in_use_is_refused_to_other_settings_until_released(
-    tmp_path: Path,
-) -> None:
+def test_a_run_folder_in_use_is_refused_to_other_settings_until_released(tmp_path: Path) -> None:
     one, other = "0" * 12, "f" * 12
     with run_claim(tmp_path, one), run_claim(tmp_path, one), pytest.raises(UserError), run_claim(tmp_path, other):
         pass
@@ -144,8 +142,7 @@ def test_a_leader_notices_that_a_follower_is_silent(monkeypatch: pytest.MonkeyPa
     mine = multinode.Rendezvous(launch(0, port))
     mine.announce("go on")
     assert of_follower.recv() == "go on"
-    watched = time.monotonic() + 6
-    while time.monotonic() < watched:
+    for _ in range(30):
         assert not mine.silent(1)  # while waiting for the next message it sends heartbeats
         time.sleep(0.2)
     kill(follower)

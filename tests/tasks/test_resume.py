@@ -67,11 +67,9 @@ TRAININGS = {
 }
 
 
-@pytest.mark.parametrize("training", TRAININGS)
-def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(
-    plan: Plan, training: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    overrides, fit = TRAININGS[training], training == "fit"
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(plan: Plan, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides, fit = TRAININGS[kind], kind == "fit"
     whole = plan("whole", *overrides, fit=fit)
     assert not fit or len(whole.fold.train_rows) == len(whole.clips)  # no inner validation subjects
     run_fold(whole)
@@ -93,7 +91,7 @@ def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(
     seen: list[int] = []
     run_fold(cut, seen.append)
     assert seen == [4]  # no earlier epoch is repeated
-    if training == "steps":
+    if kind == "steps":
         assert torch.load(cut.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 11
     assert content(cut) == expected
     assert not cut.unfinished.exists()
@@ -103,7 +101,7 @@ def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(
 def test_predictions_of_inner_clips_agree_with_the_curves(plan: Plan) -> None:
     fold = plan("run", "selection.inner_subjects=1", "model.optimizer.lr=0.01")
     run_fold(fold)
-    table, classes = read_predictions(fold.folder / "inner.csv")
+    table, _ = read_predictions(fold.folder / "inner.csv")
     curves = pd.read_csv(fold.folder / "curves.csv")[["inner/accuracy", "inner/emotion_loss"]]
     best = curves.sort_values(["inner/accuracy", "inner/emotion_loss"], ascending=[False, True]).iloc[0]
     inner = fold.clips.iloc[list(fold.fold.inner_rows)]
@@ -113,5 +111,4 @@ def test_predictions_of_inner_clips_agree_with_the_curves(plan: Plan) -> None:
         assert part[["clip", "target"]].to_numpy().tolist() == inner[["clip", "target"]].to_numpy().tolist()
         assert (part["prediction"] == part["target"]).mean() == pytest.approx(epoch["inner/accuracy"])
         assert part["loss"].mean() == pytest.approx(epoch["inner/emotion_loss"], rel=1e-4)
-    assert classes == list(fold.config["protocol"]["classes"])
     assert "inner.csv" in json.loads((fold.folder / "fold.json").read_text())["checksums"]
