@@ -2,8 +2,6 @@
 
 import json
 import runpy
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 import torch
 
 from fdp_lightning.config import BENCHMARKS, configuration
-from fdp_lightning.measuring import Goal, alternate, in_child
+from fdp_lightning.measuring import in_child
 from fdp_lightning.tasks import benchmark
 from tests.tasks.conftest import SMALL, fold_here
 
@@ -24,19 +22,6 @@ finish(Row("{name}", "a row", [Measurement("plain", [2.0, quick])], [Goal("faste
 """
 
 
-def test_sides_are_measured_in_turn_after_a_warm_up() -> None:
-    runs: list[str] = []
-    seconds = alternate({"plain": lambda: runs.append("p"), "fast": lambda: (runs.append("f"), time.sleep(0.01))}, 3, 2)
-    assert "".join(runs) == "pf" * 5
-    assert {name: len(values) for name, values in seconds.items()} == {"plain": 3, "fast": 3}
-    assert min(seconds["fast"]) >= 0.01 > min(seconds["plain"])  # under load, any single measurement may be slow
-
-
-def test_a_goal_is_met_on_its_own_side() -> None:
-    assert [Goal("ratio", value, 3.0).met for value in (3.0, 2.9)] == [True, False]
-    assert [Goal("seconds", value, 1.5, at_least=False).met for value in (1.5, 1.6)] == [True, False]
-
-
 def hold(megabytes: int) -> int:
     return int(np.ones(megabytes * 10**6, np.uint8).sum()) // 10**6
 
@@ -45,7 +30,7 @@ def fail() -> None:
     raise ArithmeticError
 
 
-def test_the_peak_is_that_of_the_child_alone() -> None:
+def test_the_peak_memory_is_that_of_the_child_process_alone() -> None:
     here = np.ones(300 * 10**6, np.uint8)  # memory of this process does not count
     little, much = in_child(hold, 1), in_child(hold, 200)
     assert (little.result, much.result, len(here)) == (1, 200, 300 * 10**6)
@@ -54,33 +39,24 @@ def test_the_peak_is_that_of_the_child_alone() -> None:
         in_child(fail)
 
 
-def test_rows_run_each_by_itself_and_a_crash_costs_its_own_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_row_that_crashes_does_not_affect_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "BENCHMARKS", tmp_path)
     (tmp_path / "a_crash.py").write_text("raise ArithmeticError('no figure')")
     for name in ("b_row", "c_row"):
         (tmp_path / f"{name}.py").write_text(GOOD.format(name=name))
-    (tmp_path / "_part.py").write_text("raise AssertionError('no row')")
     out = tmp_path / "out"
-    config = configuration(f"benchmark.output={out}", "benchmark.quick=true")
     with pytest.raises(benchmark.RowsFailedError, match="1 of 3 rows crashed:\n  a_crash: "):
-        benchmark.benchmark(config)
+        benchmark.benchmark(configuration(f"benchmark.output={out}", "benchmark.quick=true"))
     assert "no figure" in (out / "a_crash.txt").read_text()
     rows = json.loads((out / "benchmark.json").read_text())
     assert [(row["row"], row["facts"]["a"]) for row in rows] == [("b_row", 1), ("c_row", 1)]
-    assert all(row["title"].endswith("mean nothing)") for row in rows)
     assert rows[0]["facts"]["peak of the row's own process, MB"] > 10
     assert "| b_row | faster | 1 × | ≥ 2 × | NOT MET |" in (out / "benchmark.md").read_text()
-    assert "NOT MET" in capsys.readouterr().out
-    config = configuration(f"benchmark.output={out}", "benchmark.rows=[c_row]")
-    benchmark.benchmark(config)
+    benchmark.benchmark(configuration(f"benchmark.output={out}", "benchmark.rows=[c_row]"))
     assert [row["goals"][0]["met"] for row in json.loads((out / "benchmark.json").read_text())] == [True]
 
 
-def test_the_naive_engine_learns_what_the_engine_learns(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_naive_engine_learns_what_the_engine_learns(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     plain = [*SMALL, "compute=plain"]
     plan = fold_here(*plain, "fold=02", "run=plain")
@@ -93,7 +69,6 @@ def test_the_naive_engine_learns_what_the_engine_learns(
     np.testing.assert_allclose(probabilities, ours.filter(like="prob_"), rtol=0, atol=1e-2)
     classes = list(configuration(*plain).protocol.classes)
     assert [classes[i] for i in target] == ours["target"].to_list()
-    assert "epoch 2" in capsys.readouterr().out
 
 
 ROWS = (
@@ -105,9 +80,7 @@ ROWS = (
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_runs(row: str, tmp_path: Path) -> None:
-    config = configuration(f"benchmark.rows=[{row}]", "benchmark.quick=true", f"benchmark.output={tmp_path}")
-    benchmark.benchmark(config)
+    options = (f"benchmark.rows=[{row}]", "benchmark.quick=true", f"benchmark.output={tmp_path}")
+    benchmark.benchmark(configuration(*options))
     (facts,) = json.loads((tmp_path / "benchmark.json").read_text())
-    assert facts["row"] == row
-    assert all(min(side["values"]) > 0 for side in facts["measurements"])
-    assert sys.version_info[:2] == tuple(map(int, facts["environment"]["python"].split(".")[:2]))
+    assert facts["row"] == row and all(min(side["values"]) > 0 for side in facts["measurements"])

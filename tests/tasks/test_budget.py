@@ -1,69 +1,48 @@
 """Estimates of a training: steps, time, and remaining time."""
 
-from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
-from rich.progress import Progress
 
 from fdp_lightning.console import progress
 from fdp_lightning.console.progress import TimeLeft
 from fdp_lightning.data.protocols.splits import Fold
-from fdp_lightning.engine.display import Display
 from fdp_lightning.engine.plan import FoldPlan, epochs_of, steps_of, time_needed
 from fdp_lightning.training import callbacks
 from fdp_lightning.training.callbacks import StepTimer
 
 
-def plan(clips: int = 100, model: str = "fdp", batch_size: int = 36, **trainer: Any) -> FoldPlan:
-    config = {"trainer": {"accelerator": "cpu", **trainer}, "data": {"batch_size": batch_size}}
+def plan(**trainer: Any) -> FoldPlan:
+    config: dict[str, Any] = {"trainer": {"accelerator": "cpu", **trainer}, "data": {"batch_size": 36}}
     config["loso"] = {"quick_model": "fdp_tiny"}
-    fold = Fold("01", tuple(range(clips)), (clips,))
-    return FoldPlan(config, Path("run"), Path("store"), pd.DataFrame(), fold, "mark", model)
+    fold = Fold("01", tuple(range(100)), (100,))
+    return FoldPlan(config, Path("run"), Path("store"), pd.DataFrame(), fold, "mark", "fdp")
 
 
 @pytest.mark.parametrize(
     ("trainer", "epochs", "steps"),
     [
         ({"max_epochs": 16}, 16, 48),  # 100 clips in 3 batches of 36
-        ({"max_epochs": -1, "max_steps": 500}, 167, 500),
         ({"max_epochs": -1, "max_steps": 501}, 167, 501),
         ({"max_epochs": -1, "max_steps": 502}, 168, 502),
         ({"max_epochs": 3, "max_steps": 500}, 3, 9),
-        ({"max_epochs": 1, "max_steps": -1, "limit_train_batches": 1}, 1, 1),
         ({"max_epochs": 2, "limit_train_batches": 0.7}, 2, 4),
         ({"max_epochs": 4, "accumulate_grad_batches": 2}, 4, 8),
     ],
 )
-def test_the_budget_of_a_fold(trainer: dict[str, Any], epochs: int, steps: int) -> None:
+def test_epochs_and_steps_of_a_fold(trainer: dict[str, Any], epochs: int, steps: int) -> None:
     assert (epochs_of(plan(**trainer)), steps_of(plan(**trainer))) == (epochs, steps)
 
 
-def test_a_long_run_says_what_it_takes_and_what_is_quicker() -> None:
+def test_a_long_run_is_announced_with_its_duration_and_a_quicker_model() -> None:
     folds = [plan(max_epochs=-1, max_steps=500)] * 26
     text = time_needed(4.1, folds, at_once=2)  # 4.1 s × 500 × 26 / 2 = 7.4 h
     assert "7.4 h" in text and "model=fdp_tiny trainer=cpu" in text
     assert "15 h" in time_needed(4.1, folds, at_once=1) and "35 min" in time_needed(4.1, folds[:1], at_once=2)
     assert time_needed(0.2, folds, at_once=2) == ""
-    tiny = [plan(model="fdp_tiny with pooling=mean", max_epochs=-1, max_steps=500)] * 26
-    assert "model=fdp_tiny" not in time_needed(4.1, tiny, at_once=2)
-    assert "CPU" not in time_needed(4.1, [plan(accelerator="gpu", max_epochs=-1, max_steps=500)] * 26, 1)
-
-
-def test_the_bar_of_all_folds_ends_full_whatever_each_of_them_reports() -> None:
-    progress = Progress(console=Console(file=StringIO()))
-    bars = Display(4, 10, lambda seconds: "", progress)
-    # resumed, fitted in one step, finished by another process, failed
-    for fold, epochs, well in (("a", (8, 9), True), ("b", (1,), True), ("c", (), True), ("d", (3,), False)):
-        for epoch in epochs:
-            bars.epoch(fold, epoch)
-        assert fold != "a" or progress.tasks[0].completed == 9
-        bars.end(fold, well)
-    assert progress.finished
 
 
 @pytest.fixture
@@ -75,7 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def test_start_up_is_no_part_of_the_time_left(clock: SimpleNamespace) -> None:
+def test_the_time_left_ignores_the_start_of_workers(clock: SimpleNamespace) -> None:
     left = TimeLeft()
     clock.now = 33.0  # the face detector is loaded and the first clip aligned
     first = left(1, 300)

@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -21,25 +20,22 @@ from tests.tasks.conftest import SMALL, begin, end_group, run_of, start, wait_fo
 ARGUMENTS = ["loso.checkpoint_seconds=0", "loso.workers=2"]
 
 
-# Kills are tested below and in test_wandb.py, resuming of folds in test_resume.py.
-def test_ctrl_c_changes_no_bit_and_leaves_no_process(emptied: Path, finished_workplace: Path) -> None:
+# Kills are tested below and in test_wandb.py, kills of a build in data/test_store_resume.py.
+def test_ctrl_c_leaves_no_process_and_does_not_change_the_results(emptied: Path, finished_workplace: Path) -> None:
     process = begin(emptied, *ARGUMENTS, "loso.workers=1")  # so that folds remain when one ends
     wait_for(lambda: list(emptied.glob("runs/*/*/seed-0/folds/[!.]*/fold.json")), process)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: sent to every process
     assert process.wait(timeout=60) == 130
-    errors = (emptied / "err.txt").read_text()
-    assert "Traceback" not in errors
-    assert re.search(r"[12] of 3 folds are finished in runs/", errors)
+    assert " of 3 folds are finished in runs/" in (emptied / "err.txt").read_text()
     end_group(process.pid)
     run = run_of(emptied)
     assert not (run / "metrics.json").exists()
     start(emptied, *ARGUMENTS)
     assert (run / "predictions.csv").read_bytes() == (run_of(finished_workplace) / "predictions.csv").read_bytes()
-    assert {path.name for path in (run / "folds").iterdir()} == {"01", "02", "03"}
     assert not (run / "unfinished").exists()
 
 
-def test_a_sweep_over_the_folds_gives_the_files_of_the_whole_run(emptied: Path, finished_workplace: Path) -> None:
+def test_a_sweep_over_the_folds_writes_the_files_of_the_whole_run(emptied: Path, finished_workplace: Path) -> None:
     start(emptied, "-m", "task=fold", "fold=03,01,02")
     whole, swept = run_of(finished_workplace), run_of(emptied)
     files = [{str(path.relative_to(run)) for path in run.rglob("*")} for run in (whole, swept)]
@@ -49,11 +45,9 @@ def test_a_sweep_over_the_folds_gives_the_files_of_the_whole_run(emptied: Path, 
     for path in whole.glob("folds/*/outputs.npz"):
         arrays, other = np.load(path), np.load(swept / path.relative_to(whole))
         assert all(arrays[name].tobytes() == other[name].tobytes() for name in {*arrays, *other})
-    configs = [(run / "config.yaml").read_text().replace("workers: 2", "workers: null") for run in (whole, swept)]
-    assert configs[0] == configs[1]
 
 
-def test_two_processes_of_a_fold_learn_what_one_learns_and_predict_each_clip_once(emptied: Path) -> None:
+def test_two_processes_of_a_fold_learn_the_same_as_one_and_predict_each_clip_once(emptied: Path) -> None:
     # Double precision, since Adam amplifies last-bit noise; no dropout, since each process draws its own.
     exact = ["model.mer_head.dropout=0.0", "trainer.precision=64-true", "task=fold", "fold=01"]
     for run, trainer in (("one", "cpu"), ("two", "ddp_cpu")):
@@ -67,50 +61,41 @@ def test_two_processes_of_a_fold_learn_what_one_learns_and_predict_each_clip_onc
     curves = [pd.read_csv(fold / "curves.csv") for fold in folds]
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-6, atol=1e-9)
     assert np.ptp(curves[0]["train/loss"]) > 0.1  # the training had an effect
-    assert list((emptied / "two/logs").iterdir()) == []
 
 
-def test_a_fold_that_diverges_is_named_and_yields_no_score(emptied: Path) -> None:
+def test_folds_that_diverge_are_named_and_have_no_score(emptied: Path) -> None:
     done = start(emptied, "model.optimizer.lr=1e30", "trainer.gradient_clip_val=null", code=1)
-    assert "3 of 3 folds failed" in done.stderr and "fold 01: " in done.stderr and "DivergedError" in done.stderr
+    assert "fold 01: " in done.stderr and "DivergedError" in done.stderr
     run = run_of(emptied)
     assert not list(run.glob("folds/*/predictions.csv")) and not (run / "metrics.json").exists()
 
 
-KILLS = 8
-"""Number of kills per command."""
-
 LONGER = ["trainer.max_epochs=6", *ARGUMENTS]
-SEARCH = [
-    "task=tune", "selection.inner_subjects=1", "tune.trials=2",
-    "tune.space={model.optimizer.lr: {low: 1e-3, high: 1e-2, log: true}}",
-]  # fmt: skip
+SPACE = "tune.space={model.optimizer.lr: {low: 1e-3, high: 1e-2, log: true}}"
+SEARCH = ["task=tune", "selection.inner_subjects=1", "tune.trials=2", SPACE]
 SCORES = {"predictions.csv", "metrics.json"}
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
-    "prepare": (["task=prepare", "data.workers=2"], set()),
     "loso": (LONGER, SCORES),
     "fit": (["task=fit", *LONGER], {"model.safetensors"}),
     "tune": ([*SEARCH, *LONGER], SCORES | {"nested.csv", "trials.csv"}),
     "sweep": (["-m", "model.pooling=mean,arp", *LONGER], SCORES | {"variants.csv"}),
 }
-"""Name → arguments, names of the compared files (others contain times); empty: all files of the store."""
+"""Name → arguments, names of the compared files (others contain times)."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_killed_at_random_moments_a_command_ends_bit_for_bit_as_one_that_was_not(name: str, workplace: Path) -> None:
+def test_a_command_killed_at_random_moments_ends_bit_for_bit_as_without_kills(name: str, workplace: Path) -> None:
     arguments, compared = COMMANDS[name]
-    place = workplace / ("runs" if compared else "stores")
+    place = workplace / "runs"
 
     def results() -> dict[Path, bytes]:
         """Return the content of the results, after checking that there are no partial files."""
         paths = [path for path in place.rglob("*") if "superseded" not in path.parts]
         assert [path for path in paths if path.suffix in (".partial", ".tmp", ".building")] == []
-        files = [path for path in paths if path.is_file() and path.name != "prepare.json"]
-        return {path: path.read_bytes() for path in files if not compared or path.name in compared}
+        return {path: path.read_bytes() for path in paths if path.name in compared}
 
-    for used in {workplace / "runs", place}:
-        shutil.rmtree(used)
+    shutil.rmtree(place)
     began = time.monotonic()
     new_process(*SMALL, *arguments, cwd=workplace, code=0)
     longest = time.monotonic() - began
@@ -118,7 +103,7 @@ def test_killed_at_random_moments_a_command_ends_bit_for_bit_as_one_that_was_not
     assert expected
     shutil.rmtree(place)
     moments, kills = random.Random(name), 0
-    while kills < KILLS:
+    while kills < 8:
         process = begin(workplace, *arguments)
         try:
             assert process.wait(timeout=moments.uniform(0, longest)) == 0

@@ -1,6 +1,7 @@
 """Faults of a fold are reported, and the run then has no pooled score."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,47 +22,36 @@ from fdp_lightning.runs.pooling import POOLED, pool_run
 from tests.tasks.conftest import run_of
 
 
-def cut(fold: Path, name: str) -> None:
-    """Truncate a file to half, as a full disk does."""
-    content = (fold / name).read_bytes()
-    (fold / name).write_bytes(content[: len(content) // 2])
+def seal_again(fold: Path, **changed: object) -> None:
+    """Change facts of a fold and update the checksum of its predictions."""
+    facts = json.loads((fold / "fold.json").read_text()) | changed
+    facts["checksums"]["predictions.csv"] = sha256(fold / "predictions.csv")
+    (fold / "fold.json").write_text(json.dumps(facts))
+
+
+def share(fold: Path, side: str) -> None:
+    """Record the test subject also on another side of the fold."""
+    seal_again(fold, subjects={"train": [], "inner": [], "test": ["synthetic/02"], side: ["synthetic/02"]})
 
 
 def edit(fold: Path, change: Callable[[list[str]], list[str]]) -> None:
-    """Change the lines of predictions.csv without updating its checksum."""
+    """Change the lines of predictions.csv and its checksum."""
     path = fold / "predictions.csv"
     path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
-    facts = json.loads((fold / "fold.json").read_text())
-    facts["checksums"]["predictions.csv"] = sha256(path)
-    (fold / "fold.json").write_text(json.dumps(facts))
+    seal_again(fold)
 
 
-def relabel(fold: Path, **subjects: list[str]) -> None:
-    facts = json.loads((fold / "fold.json").read_text())
-    facts["subjects"] |= subjects
-    (fold / "fold.json").write_text(json.dumps(facts))
-
-
-def of_another_fold(line: str) -> str:
-    return line.replace("synthetic,02,", "synthetic,03,")
-
-
-ALL = ["synthetic/01", "synthetic/02", "synthetic/03"]
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no fold": (shutil.rmtree, r"'last': 10 clips missing: synthetic/02/"),
     "no seal": (lambda fold: (fold / "fold.json").unlink(), r"folds/02"),
-    "cut table": (lambda fold: cut(fold, "predictions.csv"), r"02/predictions.csv"),
-    "cut checkpoint": (lambda fold: cut(fold, "checkpoints/last.ckpt"), r"02/checkpoints/last.ckpt"),
+    "cut checkpoint": (lambda fold: os.truncate(fold / "checkpoints/last.ckpt", 99), r"02/checkpoints/last.ckpt"),
     "cut and sealed": (lambda fold: edit(fold, lambda rows: [*rows[:5], rows[5][:20]]), "truncated"),
     "row of another fold": (
-        lambda fold: edit(fold, lambda rows: [*rows[:-1], of_another_fold(rows[-1])]), "02.*synthetic/03"
+        lambda fold: edit(fold, lambda rows: [*rows[:-1], rows[-1].replace(",02,", ",03,", 1)]), "02.*synthetic/03"
     ),
-    "tested subject trained": (
-        lambda fold: relabel(fold, train=ALL), "fold 02: train and test .* synthetic/02"
-    ),
-    "tested subject chose the epoch": (
-        lambda fold: relabel(fold, inner=["synthetic/02"]), "fold 02: inner and test .* synthetic/02"
-    ),
+    "training on the test subject": (lambda fold: share(fold, "train"), "02: train and test .* synthetic/02"),
+    "epoch chosen on the test subject": (lambda fold: share(fold, "inner"), "02: inner and test .* synthetic/02"),
+    "other settings": (lambda fold: seal_again(fold, fingerprint="f" * 12), "f{12}: 02"),
 }  # fmt: skip
 
 
@@ -80,7 +70,13 @@ def test_a_fault_is_named_and_leaves_no_score(run: Path, fault: str) -> None:
     assert not [name for name in POOLED if (run / name).exists()]
 
 
-def test_jobs_side_by_side_that_end_a_run_at_the_same_moment_pool_it_in_turn(run: Path) -> None:
+def test_folds_of_different_torch_versions_are_pooled_with_a_caveat(run: Path) -> None:
+    seal_again(run / "folds/01", torch="1.0.0")
+    (caveat,) = pool_run(run, OmegaConf.load(run / "config.yaml"))["caveats"]  # type: ignore[misc]
+    assert "1.0.0" in caveat
+
+
+def test_parallel_jobs_that_finish_a_run_at_once_pool_it_one_after_the_other(run: Path) -> None:
     names = ("predictions.csv", "metrics.json")
     before = {name: (run / name).read_bytes() for name in names}
     config = OmegaConf.load(run / "config.yaml")

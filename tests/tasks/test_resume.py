@@ -14,9 +14,7 @@ from fdp_lightning.data.protocols.splits import choose_fold
 from fdp_lightning.engine import train_fold
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.plan import FoldPlan, plan_fold
-from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.engine.process import run_fold
-from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.training.callbacks import newest
 
@@ -62,29 +60,21 @@ def content(plan: FoldPlan) -> dict[str, bytes]:
 
 
 INNER = ["selection.inner_subjects=1", "model.optimizer.ema=0.7"]
+TRAININGS = {
+    "epochs": [*INNER, "data.sampling.rule=random_phase"],
+    "steps": ["trainer.max_epochs=-1", "model.optimizer.steps=11", "model.objective.image_scale=min_max"],
+    "fit": INNER,
+}
 
 
-@pytest.mark.parametrize(
-    ("fit", "overrides", "tables"),
-    [
-        (False, [*INNER, "data.sampling.rule=random_phase"], {"predictions.csv", "curves.csv", "inner.csv"}),
-        (
-            False,
-            ["trainer.max_epochs=-1", "model.optimizer.steps=11", "model.objective.image_scale=min_max"],
-            {"predictions.csv", "curves.csv"},
-        ),
-        (True, INNER, {"curves.csv"}),
-    ],
-    ids=["epochs", "steps", "fit"],
-)
-def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(
-    plan: Plan, fit: bool, overrides: list[str], tables: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(plan: Plan, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides, fit = TRAININGS[kind], kind == "fit"
     whole = plan("whole", *overrides, fit=fit)
     assert not fit or len(whole.fold.train_rows) == len(whole.clips)  # no inner validation subjects
     run_fold(whole)
     expected = content(whole)
-    assert tables <= set(expected)
+    assert {"curves.csv"} | (set() if fit else {"predictions.csv"}) <= set(expected)
     cut = plan("cut", *overrides, fit=fit)
     for epoch in (2, 3, 4):
         with pytest.raises(CutError):
@@ -101,34 +91,24 @@ def test_a_fold_cut_after_any_epoch_ends_bit_for_bit(
     seen: list[int] = []
     run_fold(cut, seen.append)
     assert seen == [4]  # no earlier epoch is repeated
-    if "model.optimizer.steps=11" in overrides:
+    if kind == "steps":
         assert torch.load(cut.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 11
     assert content(cut) == expected
     assert not cut.unfinished.exists()
     assert json.loads((cut.folder / "fold.json").read_text())["resumed_from_epoch"] == 3
 
 
-def test_time_alone_ends_a_training(plan: Plan) -> None:
-    limits = ["trainer.max_epochs=null", "trainer.max_steps=null", "+trainer.max_time=00:00:00:01"]
-    with pytest.raises(UserError, match="schedule=cosine"):
-        check_options(configuration("trainer=cpu", *limits, "model.optimizer.schedule=cosine"))
-    fold = plan("timed", *limits, "model.optimizer.schedule=constant", "model.optimizer.warmup=0")
-    run_fold(fold)
-    assert json.loads((fold.folder / "fold.json").read_text())["steps"] > 0
-
-
-def test_the_clips_set_aside_are_predicted_as_the_curves_say(plan: Plan) -> None:
+def test_predictions_of_inner_clips_agree_with_the_curves(plan: Plan) -> None:
     fold = plan("run", "selection.inner_subjects=1", "model.optimizer.lr=0.01")
     run_fold(fold)
-    table, classes = read_predictions(fold.folder / "inner.csv")
+    table, _ = read_predictions(fold.folder / "inner.csv")
     curves = pd.read_csv(fold.folder / "curves.csv")[["inner/accuracy", "inner/emotion_loss"]]
     best = curves.sort_values(["inner/accuracy", "inner/emotion_loss"], ascending=[False, True]).iloc[0]
-    aside, of_target = fold.clips.iloc[list(fold.fold.inner_rows)], [f"prob_{name}" for name in table["target"]]
-    table["loss"] = -np.log([row[name] for name, (_, row) in zip(of_target, table.iterrows(), strict=True)])
+    inner = fold.clips.iloc[list(fold.fold.inner_rows)]
+    table["loss"] = [-np.log(row[f"prob_{row['target']}"]) for _, row in table.iterrows()]
     for selection, epoch in {"last": curves.iloc[-1], "inner": best}.items():
         part = table[table["selection"] == selection]
-        assert part["clip"].tolist() == aside["clip"].tolist() and part["target"].tolist() == aside["target"].tolist()
+        assert part[["clip", "target"]].to_numpy().tolist() == inner[["clip", "target"]].to_numpy().tolist()
         assert (part["prediction"] == part["target"]).mean() == pytest.approx(epoch["inner/accuracy"])
         assert part["loss"].mean() == pytest.approx(epoch["inner/emotion_loss"], rel=1e-4)
-    assert classes == list(fold.config["protocol"]["classes"])
     assert "inner.csv" in json.loads((fold.folder / "fold.json").read_text())["checksums"]
