@@ -31,7 +31,7 @@ def items(dataset: ClipDataset) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("rule", ["uniform", "floor"])
-def test_pictures_and_frame_numbers_are_of_the_same_frames(module: Module, store: ClipStore, rule: str) -> None:
+def test_frames_and_frame_numbers_belong_together(module: Module, store: ClipStore, rule: str) -> None:
     data = module(sampling=Sampling(4, rule))
     batch, held_out = items(data.test_set), data.test_clips
     for place, row in enumerate(store.rows(held_out)):
@@ -44,7 +44,7 @@ def test_pictures_and_frame_numbers_are_of_the_same_frames(module: Module, store
     assert batch["frame_number"].dtype == batch["apex"].dtype == torch.float32
 
 
-def test_an_apex_is_given_where_it_is_known(module: Module, casme2_clips: pd.DataFrame) -> None:
+def test_the_apex_is_given_where_it_is_annotated_within_the_clip(module: Module, casme2_clips: pd.DataFrame) -> None:
     clips = casme2_clips.copy()
     held_out = clips.index[clips["subject"] == "02"]
     onset, offset = (clips.loc[held_out, name].tolist() for name in ("onset", "offset"))
@@ -55,7 +55,7 @@ def test_an_apex_is_given_where_it_is_known(module: Module, casme2_clips: pd.Dat
     assert items(module(clips).train_set)["apex"].isfinite().all()
 
 
-def test_each_set_is_scaled_by_its_own_values(module: Module) -> None:
+def test_each_set_normalisation_uses_the_values_of_the_set_itself(module: Module) -> None:
     usual, released = module(), module(normalisation="each_set")
     assert released.fitted.statistics == Statistics(mean=0.0, std=1.0) != usual.fitted.statistics
     means = []
@@ -101,7 +101,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 @pytest.mark.parametrize(("workers", "epoch"), [(0, 3), (1, 0)])
-def test_the_loader_gives_the_batches_that_single_items_make(
+def test_batches_of_the_loader_equal_collated_items(
     module: Module, casme2_clips: pd.DataFrame, workers: int, epoch: int
 ) -> None:
     clips = casme2_clips.copy()
@@ -115,7 +115,7 @@ def test_the_loader_gives_the_batches_that_single_items_make(
 
 
 @pytest.mark.parametrize(("sampling", "helpers"), [(Sampling(4), 0), (RANDOM, 2)], ids=["fixed", "drawn"])
-def test_epochs_differ_and_runs_repeat(module: Module, sampling: Sampling, helpers: int) -> None:
+def test_epochs_differ_and_runs_are_reproducible(module: Module, sampling: Sampling, helpers: int) -> None:
     options = {"sampling": sampling, "augmentation": ClipAugmentation()}
     seen, again = ([[*loader_of(module(seed=seed, workers=workers, **options), epoch)]
                     for seed, epoch in ((5, 0), (5, 1), (6, 0))] for workers in (0, helpers))  # fmt: skip
@@ -168,7 +168,7 @@ def test_without_an_apex_within_the_clip_the_middle_frame_is_the_key_frame_and_p
     assert frames.max() > 100  # neither centred nor divided
 
 
-def test_positions_between_frames_are_read_as_their_blend(store: ClipStore) -> None:
+def test_positions_between_frames_are_interpolated(store: ClipStore) -> None:
     row = 0
     whole = store.read(row, np.arange(store.length(row))).astype(float)
     frames, numbers = read_frames(store, row, np.array([0, 0.25, 1.5, store.length(row) - 1]))
@@ -182,7 +182,7 @@ def test_positions_between_frames_are_read_as_their_blend(store: ClipStore) -> N
 
 
 @pytest.mark.parametrize("rule", ["around_apex", "onset_apex_offset"])
-def test_the_apex_frame_is_among_those_sampled_by_it(module: Module, casme2_clips: pd.DataFrame, rule: str) -> None:
+def test_rules_based_on_the_apex_include_it(module: Module, casme2_clips: pd.DataFrame, rule: str) -> None:
     known = casme2_clips.assign(apex=(casme2_clips["onset"] + 3).astype("Int64"))
     data = module(known, sampling=Sampling(5, rule))
     for items in (data.train_set, data.test_set):
@@ -195,7 +195,7 @@ def test_the_apex_frame_is_among_those_sampled_by_it(module: Module, casme2_clip
     assert np.array_equal(module(unknown, sampling=Sampling(5, rule)).test_frame_numbers, plain)
 
 
-def test_random_frames_are_of_training_alone_and_new_each_epoch(module: Module, store: ClipStore) -> None:
+def test_random_frames_are_drawn_only_in_training_and_anew_each_epoch(module: Module, store: ClipStore) -> None:
     data, fixed = (module(sampling=s) for s in (RANDOM, Sampling(4)))
     assert np.array_equal(data.test_frame_numbers, fixed.test_frame_numbers)
     assert all(torch.equal(data.test_set[i]["frames"], fixed.test_set[i]["frames"]) for i in range(5))
@@ -215,7 +215,7 @@ def test_random_frames_are_of_training_alone_and_new_each_epoch(module: Module, 
 
 
 @pytest.mark.costly
-def test_colour_has_three_channels_with_common_statistics(module: Module, casme2_root: Path, tmp_path: Path) -> None:
+def test_colour_has_three_channels_and_common_statistics(module: Module, casme2_root: Path, tmp_path: Path) -> None:
     options = ["data=casme2", "protocol=casme2_5c_249", "protocol.strict=false", f"data.root={casme2_root}"]
     options += [f"data.store={tmp_path}", "data.workers=1"]
     options += ["data.faces.method=none", "data.faces.colour=rgb", "data.faces.size=32"]
@@ -236,7 +236,7 @@ def test_colour_has_three_channels_with_common_statistics(module: Module, casme2
     assert frames.stride() == default_collate([data.train_set[i]["frames"] for i in range(4)]).stride()
 
 
-def test_a_batch_holds_the_units_that_its_clips_show(store_folder_path: Path, casme2_clips: pd.DataFrame) -> None:
+def test_multi_label_batches_hold_the_units_of_their_clips(store_folder_path: Path, casme2_clips: pd.DataFrame) -> None:
     clips = casme2_clips.assign(target=["AU4", "AU12", "", "AU4+AU12", ""] * 3)
     fold = Fold("f", tuple(range(10)), tuple(range(10, 15)))
     data = FoldDataModule(store_folder_path, clips, ["AU4", "AU12"], fold, batch_size=3, label_kind=LabelKind.MULTI)

@@ -71,7 +71,7 @@ def prepared_by(folder: Path, pictures: Sequence[np.ndarray], **settings: object
     return prepare_clip("a/b@1", files, FaceSettings(**settings))
 
 
-def test_the_faster_detector_is_mtcnn_to_the_last_bit(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_faster_detector_equals_mtcnn_exactly(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
     small = cv2.resize(picture, None, fx=0.7, fy=0.6, interpolation=cv2.INTER_AREA)
     scene = np.full((300, 500, 3), 90, np.uint8)
@@ -120,7 +120,7 @@ def test_faces_found_together_are_those_found_one_by_one(picture: np.ndarray) ->
     [NOISE, np.full((180, 240, 3), 128, np.uint8), np.zeros((1, 1, 3), np.uint8), 255 - data.astronaut()],
     ids=["noise", "grey", "one pixel", "negative"],
 )
-def test_a_picture_without_a_face_has_none_however_small_it_is(blank: np.ndarray) -> None:
+def test_no_face_is_found_in_images_without_one(blank: np.ndarray) -> None:
     assert find_face(blank) is None
 
 
@@ -142,7 +142,7 @@ def test_a_face_does_not_depend_on_the_number_of_threads(casme2_clips: pd.DataFr
 
 
 @pytest.mark.parametrize("shape", [*((SIZE * n, SIZE * n) for n in (1, 3, 7, 16)), (128, 128), (100, 400), (70, 30)])
-def test_a_point_lands_where_the_matrix_says_at_any_scale(shape: tuple[int, int]) -> None:
+def test_align_maps_points_by_its_matrix_at_any_scale(shape: tuple[int, int]) -> None:
     height, width = shape
     y, x = np.mgrid[:height, :width]
     spot = np.array([0.4 * width, 0.6 * height])
@@ -155,14 +155,14 @@ def test_a_point_lands_where_the_matrix_says_at_any_scale(shape: tuple[int, int]
     assert through(stretched, spot[None])[0] == pytest.approx((spot + 0.5) / [width, height] * SIZE - 0.5, abs=0.1)
 
 
-def test_a_face_that_moves_does_so_in_the_aligned_clip(picture: np.ndarray, tmp_path: Path) -> None:
+def test_motion_of_the_face_is_kept_by_alignment(picture: np.ndarray, tmp_path: Path) -> None:
     pictures = [moved(picture, 0, 1, (shift, 0))[0] for shift in (0, 4, 8)]
     prepared = prepared_by(tmp_path, pictures)
     for frame, shift in zip(prepared.frames[1:], (4, 8), strict=True):
         assert way(prepared.frames[0], frame) == pytest.approx((shift * prepared.matrix[0], 0), abs=0.5)
 
 
-def test_one_by_one_a_frame_without_a_face_follows_the_nearest(picture: np.ndarray, tmp_path: Path) -> None:
+def test_per_frame_a_frame_without_a_face_uses_the_nearest_face(picture: np.ndarray, tmp_path: Path) -> None:
     dark, later = np.zeros_like(picture), moved(picture, 0, 1, (8, 0))[0]
     dark[100:110, 100:110] = 255
     prepared = prepared_by(tmp_path, [dark, picture, dark, dark, later, dark], per_frame=True)
@@ -176,7 +176,7 @@ def test_one_by_one_a_frame_without_a_face_follows_the_nearest(picture: np.ndarr
     assert way(frames[1], frames[4]) == pytest.approx((0, 0), abs=0.5)  # aligned, a moving face stays in place
 
 
-def test_a_frame_of_another_size_is_a_problem_and_not_used(picture: np.ndarray, tmp_path: Path) -> None:
+def test_frames_of_another_size_are_reported_and_not_used(picture: np.ndarray, tmp_path: Path) -> None:
     prepared = prepared_by(tmp_path, [picture, picture[:-1], picture])
     assert prepared.frame_numbers == [1, 3]
     assert [problem.kind for problem in prepared.problems] == ["odd_size"]
@@ -184,7 +184,7 @@ def test_a_frame_of_another_size_is_a_problem_and_not_used(picture: np.ndarray, 
 
 
 @pytest.mark.parametrize(("size", "margin"), [(64, 0.0), (128, 0.2), (224, -0.1)])
-def test_every_pixel_is_in_one_region(size: int, margin: float) -> None:
+def test_every_pixel_is_in_exactly_one_region(size: int, margin: float) -> None:
     regions = face_regions(FaceSettings(size=size, margin=margin))
     assert regions is not None
     assert set(regions) == {"brows", "eyes", "nose", "mouth", "cheeks", "chin", ELSEWHERE}
@@ -213,7 +213,7 @@ def test_landmarks_lie_in_their_regions(margin: float) -> None:
         ({"batch": 2}, 2, False),
     ],
 )  # fmt: skip
-def test_a_clip_is_aligned_as_if_upright(tmp_path: Path, settings: dict, turn: int, mirrored: bool) -> None:
+def test_rotated_clips_are_aligned_like_upright_ones(tmp_path: Path, settings: dict, turn: int, mirrored: bool) -> None:
     upright = PORTRAIT[:, ::-1] if mirrored else PORTRAIT
     expected = prepared_by(tmp_path, [upright] * 2, **settings)
     assert expected.problems == []
@@ -224,7 +224,7 @@ def test_a_clip_is_aligned_as_if_upright(tmp_path: Path, settings: dict, turn: i
 
 
 @pytest.mark.parametrize(("scale", "tilt"), [(0.35, -15), (0.7, 20)])
-def test_where_mtcnn_is_sure_of_a_face_on_its_side_the_true_one_is_taken(scale: float, tilt: int) -> None:
+def test_the_true_face_is_found_where_mtcnn_has_confident_false_detections(scale: float, tilt: int) -> None:
     # Some of these are false detections with confidence above .97.
     picture = data.astronaut()
     matrix = cv2.getRotationMatrix2D((225, 120), tilt, 1)
@@ -246,7 +246,7 @@ def test_where_mtcnn_is_sure_of_a_face_on_its_side_the_true_one_is_taken(scale: 
         assert all(left < x < right and top < y < bottom for x, y in found.landmarks)
 
 
-def test_a_turned_face_that_comes_late_is_found_at_few_turned_searches(tmp_path: Path) -> None:
+def test_a_rotated_face_that_appears_late_is_found_with_few_searches(tmp_path: Path) -> None:
     lying, blank = np.rot90(PORTRAIT), np.zeros((300, 256, 3), np.uint8)
     prepared = prepared_by(tmp_path, [blank] * 5 + [lying] * 4)
     assert [problem.kind for problem in prepared.problems] == ["turned_face", "face_on_other_frame"]
@@ -259,7 +259,7 @@ EYES_AND_MOUTH = [0, 1, 3, 4]
 WHOLE = ("none", "official_crops")
 
 
-def test_eyes_and_mouth_of_a_moved_picture_are_recovered_within_half_a_pixel() -> None:
+def test_eyes_and_mouth_of_a_transformed_image_are_aligned_within_half_a_pixel() -> None:
     """Both the landmarks detected in the moved image and the original ones, transformed, are compared."""
     picture = data.astronaut()
     face = find_face(picture)
@@ -274,7 +274,7 @@ def test_eyes_and_mouth_of_a_moved_picture_are_recovered_within_half_a_pixel() -
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_still_clip_stays_exactly_so_in_grey_and_in_colour(picture: np.ndarray, tmp_path: Path, method: str) -> None:
+def test_a_still_clip_stays_still_in_grey_and_in_colour(picture: np.ndarray, tmp_path: Path, method: str) -> None:
     by = {colour: prepared_by(tmp_path, [picture] * 3, method=method, colour=colour) for colour in COLOURS}
     for colour, prepared in by.items():
         settings = FaceSettings(method=method, colour=colour)
@@ -289,7 +289,7 @@ def test_a_still_clip_stays_exactly_so_in_grey_and_in_colour(picture: np.ndarray
     assert red > blue + 10 and grey.std() > 20  # skin and an orange suit, so red comes first
 
 
-def test_a_box_is_made_square_about_its_centre_and_is_neither_turned_nor_stretched() -> None:
+def test_a_box_is_extended_to_a_square_about_its_centre() -> None:
     box = (30.0, 50.0, 90.0, 130.0)  # 60 × 80 about (60, 90)
     matrix = square(box, SIZE)
     edges = through(matrix, np.array([[60 - 40, 90 - 40], [60, 90], [60 + 40, 90 + 40]]) - 0.5)
@@ -301,19 +301,10 @@ def test_a_box_is_made_square_about_its_centre_and_is_neither_turned_nor_stretch
 
 
 @pytest.mark.parametrize("method", WHOLE)
-def test_a_whole_picture_is_averaged_down_and_needs_no_face(tmp_path: Path, method: str) -> None:
+def test_a_whole_image_is_averaged_down_and_needs_no_face(tmp_path: Path, method: str) -> None:
     picture = NOISE[:, :96].repeat(2, axis=0).repeat(4, axis=1)[:192]  # 192 high, 384 wide: 3 and 6 pixels to one
     prepared = prepared_by(tmp_path, [picture], method=method, colour="rgb")
     expected = picture.reshape(SIZE, 3, SIZE, 6, 3).mean(axis=(1, 3))
     assert np.abs(prepared.frames[0] - expected).max() <= 1
     assert (prepared.detections, prepared.detected_on) == (0, 1)
     assert prepared.box == (0, 0, 384, 192)
-
-
-def test_frame_by_frame_the_box_follows_the_face(picture: np.ndarray, tmp_path: Path) -> None:
-    pictures = [picture, moved(picture, 0, 1, (16, 0))[0]]
-    still, drifts = (prepared_by(tmp_path, pictures, method="box", per_frame=each) for each in (True, False))
-    assert still.detections == 2
-    assert np.abs(way(*still.frames)).max() < 2
-    assert way(*drifts.frames)[0] == pytest.approx(16 * drifts.matrix[0], abs=1)
-    assert np.reshape(drifts.matrix, (2, 3)) == pytest.approx(square(drifts.box, SIZE))

@@ -66,7 +66,7 @@ def test_the_flow_of_a_translation_is_the_translation_and_of_mirrored_frames_the
     assert of_mirrored[1].mean() < -0.9
 
 
-def test_colour_is_read_as_grey_and_what_has_no_flow_is_refused() -> None:
+def test_colour_is_converted_to_grey_and_invalid_frames_are_refused() -> None:
     first, second = texture(0, 0), texture(1, 0)
     coloured = [np.repeat(frame[..., None], 3, axis=2) for frame in (first, second)]
     assert np.array_equal(flow(*coloured), flow(first, second))
@@ -100,7 +100,7 @@ def test_strain_of_a_linear_field(u: tuple[float, float], v: tuple[float, float]
     np.testing.assert_allclose(inside, np.sqrt((2 * x) ** 2 + x**2 + y**2 / 2)[1:-1, 1:-1])
 
 
-def test_maps_are_named_channels_in_the_order_asked_for() -> None:
+def test_maps_have_the_requested_channels_in_order() -> None:
     first, second = texture(0, 0), texture(1, 0.5)
     u, v = flow(first, second)
     full = flow_maps(first, second, InputSettings(channels=("strain", "v", "magnitude", "u"), size=SIDE))
@@ -110,7 +110,7 @@ def test_maps_are_named_channels_in_the_order_asked_for() -> None:
     assert flow_maps(first, second, InputSettings(size=60)).shape == (3, 60, 60)
 
 
-def test_an_apex_that_is_not_annotated_is_found_and_said_so() -> None:
+def test_a_missing_apex_is_estimated_and_reported() -> None:
     assert find_apex(STILL_AND_BACK) == 2
     assert find_apex(np.repeat(STILL_AND_BACK[:1], 4, axis=0)) == 0
     found = apex_flow(STILL_AND_BACK, None, EVERY)
@@ -124,7 +124,7 @@ def test_an_apex_that_is_not_annotated_is_found_and_said_so() -> None:
             apex_flow(STILL_AND_BACK, outside, EVERY)
 
 
-def test_phases_stand_in_the_order_asked_for() -> None:
+def test_phases_have_the_requested_order() -> None:
     both = apex_flow(STILL_AND_BACK, 2, InputSettings(channels=("u",), size=12, phases=("apex_offset", "onset_apex")))
     assert both.maps.shape == (2, 1, 12, 12)
     assert both.maps[0].mean() < -1 < 1 < both.maps[1].mean()
@@ -142,7 +142,7 @@ def test_a_sequence_starts_still_and_follows_the_motion() -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_scaled_clip_mirrors_into_the_scaled_mirrored_clip(scale: str) -> None:
+def test_scaling_and_mirroring_commute(scale: str) -> None:
     maps = np.random.default_rng(1).normal(size=(3, 4, 5, 5)).astype(np.float32)
     maps[:, 1] = maps[..., 2, 2] = 0  # no vertical motion, and none in the middle
     settings = InputSettings(channels=("magnitude", "v", "u", "strain"), scale=scale)
@@ -156,7 +156,7 @@ def test_a_scaled_clip_mirrors_into_the_scaled_mirrored_clip(scale: str) -> None
         np.testing.assert_allclose(still, np.broadcast_to(fitted.apply(maps)[..., 2:3, 2:3], still.shape), atol=1e-6)
 
 
-def test_clip_minmax_is_by_clip_and_channel() -> None:
+def test_clip_minmax_scales_each_clip_and_channel() -> None:
     maps = np.random.default_rng(2).normal(size=(3, 2, 5, 5)).astype(np.float32)
     maps[:, 1] = 0.7
     scale = FlowScale.fit(InputSettings(channels=("u", "strain")))
@@ -168,7 +168,7 @@ def test_clip_minmax_is_by_clip_and_channel() -> None:
     assert np.array_equal(scale.apply(maps[0]), scale.apply(maps[:1])[0])
 
 
-def test_train_std_is_of_the_training_clips_alone() -> None:
+def test_train_std_uses_only_training_clips() -> None:
     rng = np.random.default_rng(3)
     training = [rng.normal(size=(t, 2, 4, 4)) * np.array([2.0, 0.0])[:, None, None] for t in (1, 3)]
     scale = FlowScale.fit(InputSettings(channels=("u", "v"), scale="train_std"), training)
@@ -189,7 +189,7 @@ def test_train_std_is_of_the_training_clips_alone() -> None:
         ({"size": 0}, "0"),
     ],
 )  # fmt: skip
-def test_settings_that_mean_nothing_are_refused(wrong: dict, word: str) -> None:
+def test_invalid_settings_are_refused(wrong: dict, word: str) -> None:
     with pytest.raises(UserError, match=word):
         InputSettings(**wrong)
 
@@ -212,7 +212,7 @@ def made(store: ClipStore, clips: pd.DataFrame, settings: InputSettings = APEX_F
     return input_maps(store, store.rows(clips), apex_numbers(clips), Sampling(), settings, **options)
 
 
-def test_maps_of_clips_are_kept(store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path) -> None:
+def test_maps_are_cached(store_folder_path: Path, casme2_clips: pd.DataFrame, tmp_path: Path) -> None:
     own_store = copied(store_folder_path, tmp_path)
     clips = casme2_clips.iloc[:4]
     maps = made(own_store, clips)
@@ -237,7 +237,7 @@ def test_maps_of_clips_are_kept(store_folder_path: Path, casme2_clips: pd.DataFr
     np.testing.assert_array_equal(found[2], apex_flow(frames, farthest, APEX_FLOW).maps)
 
 
-def test_the_scale_is_of_training_clips(module: Module, own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
+def test_scales_are_fitted_on_training_clips(module: Module, own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
     settings = InputSettings("apex_flow", scale="train_std", gain=2.0)
     data = module(folder=own_store.folder, taken=settings)
     values = data.train_set.all_clips()["frames"]
@@ -249,7 +249,7 @@ def test_the_scale_is_of_training_clips(module: Module, own_store: ClipStore, ca
     np.testing.assert_allclose(data.test_set.all_clips()["frames"].numpy(), expected, rtol=1e-4)
 
 
-def test_mirrored_maps_have_u_negated_and_only_in_training(module: Module, own_store: ClipStore) -> None:
+def test_mirroring_negates_u_and_is_applied_only_in_training(module: Module, own_store: ClipStore) -> None:
     data = module(folder=own_store.folder, taken=InputSettings("apex_flow", scale="none", flip=0.5))
     plain, seen = data.train_set.all_clips()["frames"], set()
     for epoch in range(3):
@@ -265,7 +265,7 @@ def test_mirrored_maps_have_u_negated_and_only_in_training(module: Module, own_s
     torch.testing.assert_close(tested, data.test_set.all_clips()["frames"], rtol=0, atol=0)
 
 
-def test_frames_drawn_anew_have_no_maps_and_faces_are_none(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
+def test_random_sampling_and_stored_faces_are_refused_as_maps(own_store: ClipStore, casme2_clips: pd.DataFrame) -> None:
     settings, clips = InputSettings("flow", size=32), casme2_clips.iloc[:2]
     maps = made(own_store, clips, settings)
     assert maps.shape == (2, 8, 3, 32, 32)
@@ -274,8 +274,3 @@ def test_frames_drawn_anew_have_no_maps_and_faces_are_none(own_store: ClipStore,
         input_maps(own_store, own_store.rows(clips), np.full(2, np.nan), Sampling(8, "random_phase"), settings)
     with pytest.raises(UserError, match="64×64"):
         made(own_store, clips, InputSettings("maps", scale="none"))
-
-
-def test_a_single_name_stands_for_a_list_of_one() -> None:
-    settings = InputSettings("apex_flow", channels="strain", phases="apex_offset")
-    assert (settings.channels, settings.phases) == (("strain",), ("apex_offset",))

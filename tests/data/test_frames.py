@@ -66,7 +66,7 @@ def test_frames_are_numbered_by_the_digits_that_vary_or_the_last(stems: list[str
     assert frame_numbers(stems) == numbers
 
 
-def test_stray_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+def test_stray_files_and_folders_are_ignored(tmp_path: Path) -> None:
     touch(tmp_path, "img1.jpg", "._img1.jpg", "Thumbs.db", "notes2.txt", "cover.jpg", "img3.jpg.part", ".DS_Store")
     touch(tmp_path / "img4.jpg", "img5.jpg")
     touch(tmp_path, "img9.JPEG", "img10.PNG", "img100.bmp", "img011.tiff", "img12.tif")
@@ -84,7 +84,7 @@ def test_missing_frames_are_reported_by_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["img[1].png", "微表情1.bmp", "ümlaut (1).tiff", "a%d1.jpg"])
-def test_pictures_in_folders_of_odd_names_are_found_and_decoded_exactly(tmp_path: Path, name: str) -> None:
+def test_images_with_unusual_names_are_found_and_decoded_exactly(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "clip [a] 微 ü é"
     folder.mkdir()
     # The last is a PNG file named as JPEG: the content decides.
@@ -97,10 +97,10 @@ def test_pictures_in_folders_of_odd_names_are_found_and_decoded_exactly(tmp_path
 @pytest.mark.parametrize(
     "options",
     [{"quality": q, "subsampling": s} for q, s in ((40, "4:4:4"), (75, "4:2:2"), (98, "4:2:0"))]
-    + [{"progressive": True}, {"optimize": True}, {"keep_rgb": True}, {"exif": 3}, {"exif": 6}],
+    + [{"progressive": True}, {"keep_rgb": True}, {"exif": 6}],
     ids=str,
 )
-def test_a_jpeg_is_the_picture_that_opencv_decodes(tmp_path: Path, options: dict[str, Any], mode: str) -> None:
+def test_jpegs_are_decoded_as_by_opencv(tmp_path: Path, options: dict[str, Any], mode: str) -> None:
     turned = Image.Exif()
     turned[0x0112] = options.get("exif", 1)
     photograph = Image.fromarray(data.astronaut()[:203, 60:361]).convert(mode)
@@ -117,19 +117,6 @@ def test_a_truncated_empty_or_foreign_file_is_unreadable_and_named(tmp_path: Pat
         path.write_bytes(content)
         with pytest.raises(UnreadableImageError, match=re.escape(str(path))):
             read_image(path)
-
-
-def test_a_jpeg_cut_off_behind_its_embedded_thumbnail_is_truncated(tmp_path: Path) -> None:
-    thumbnail = encode(".jpg", PICTURE)
-    segment = b"Exif\0\0" + thumbnail
-    whole = encode(".jpg", np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8))
-    with_thumbnail = whole[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + whole[2:]
-    path = tmp_path / "1.jpg"
-    path.write_bytes(with_thumbnail)
-    assert read_image(path).shape == (48, 48, 3)
-    path.write_bytes(with_thumbnail[:-900])
-    with pytest.raises(UnreadableImageError, match="truncated"):
-        read_image(path)
 
 
 @pytest.mark.parametrize("kind", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 4]])
@@ -154,7 +141,7 @@ def test_a_jpeg_damaged_inside_is_unreadable(tmp_path: Path, kind: list[int], da
 
 
 @pytest.mark.parametrize(("before", "behind"), [(bytes(20), b""), (b"\xff" * 3, b""), (b"", bytes(99)), (b"", b"junk")])
-def test_a_jpeg_padded_at_its_end_is_whole(tmp_path: Path, before: bytes, behind: bytes) -> None:
+def test_padding_at_the_end_of_a_jpeg_is_no_damage(tmp_path: Path, before: bytes, behind: bytes) -> None:
     path = tmp_path / "img7.jpg"
     whole = encode(".jpg")
     path.write_bytes(whole[:-2] + before + whole[-2:] + behind)
@@ -177,7 +164,7 @@ def write(folder: Path, images: list[np.ndarray], suffix: str) -> Path:
 
 
 @pytest.mark.parametrize(("bits", "suffix"), [(8, ".png"), (10, ".tif"), (12, ".png"), (14, ".tif"), (16, ".png")])
-def test_the_range_of_grey_samples_is_found_and_said(tmp_path: Path, bits: int, suffix: str) -> None:
+def test_the_bit_depth_of_grey_samples_is_estimated_and_reported(tmp_path: Path, bits: int, suffix: str) -> None:
     folder = FrameFolder(write(tmp_path / "clip", [deep(image, bits) for image in GREY], suffix))
     got = [frame.read() for frame in folder.frames()]
     for image, wanted in zip(got, GREY, strict=True):
@@ -187,7 +174,7 @@ def test_the_range_of_grey_samples_is_found_and_said(tmp_path: Path, bits: int, 
     assert np.abs(alone.astype(int) - GREY[0][..., None]).max() <= 1
 
 
-def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path: Path) -> None:
+def test_a_clip_has_one_bit_depth_even_if_frames_are_dark(tmp_path: Path) -> None:
     images = [deep(image, 12) for image in GREY]
     images[0] //= 8  # 9 bits if read separately
     folder = FrameFolder(write(tmp_path / "clip", images, ".png"))
@@ -196,7 +183,7 @@ def test_a_clip_has_one_range_whichever_frame_is_dark(tmp_path: Path) -> None:
     assert np.abs(second - GREY[1][..., None]).max() <= 1
 
 
-def test_a_stated_depth_holds_in_prediction_and_preparation_and_is_said(tmp_path: Path) -> None:
+def test_a_given_bit_depth_is_used_in_prediction_and_preparation_and_reported(tmp_path: Path) -> None:
     dark = [deep(image, 12) // 16 for image in GREY]  # 8 bits if read separately
     place = write(tmp_path / "clip", [*dark, deep(GREY[0], 14)], ".png")
     folder = FrameFolder(place, bits=12)
@@ -214,7 +201,7 @@ def test_a_stated_depth_holds_in_prediction_and_preparation_and_is_said(tmp_path
     assert "data.faces.bits=12" in prepared.problems[0].detail and "14 bits" in prepared.problems[0].detail
 
 
-def test_a_stated_depth_makes_a_store_of_its_own_and_a_video_needs_none(tmp_path: Path) -> None:
+def test_a_given_bit_depth_changes_the_store_and_is_refused_for_videos(tmp_path: Path) -> None:
     assert FaceSettings().facts() != FaceSettings(bits=12).facts()
     assert "bits" not in FaceSettings().facts()
     with pytest.raises(UserError, match=r"data\.faces\.bits"):
@@ -225,20 +212,8 @@ def test_a_stated_depth_makes_a_store_of_its_own_and_a_video_needs_none(tmp_path
     assert len(input_videos(tmp_path, bits=12)) == 1  # next to folders of images
 
 
-@pytest.mark.costly
-def test_a_dataset_of_deep_samples_is_prepared_like_one_of_8_bits(tmp_path: Path) -> None:
-    grey = cv2.cvtColor(np.ascontiguousarray(data.astronaut()[:256, 96:352]), cv2.COLOR_RGB2GRAY)
-    prepared = []
-    for name, image in (("8", grey), ("deep", deep(grey, 12))):
-        folder = write(tmp_path / name, [image] * 2, ".tif")
-        files = [FrameFile(number, folder / f"img{number}.tif") for number in (1, 2)]
-        prepared.append(prepare_clip("a", files, FaceSettings()))
-    assert np.abs(prepared[1].frames.astype(int) - prepared[0].frames).mean() < 1
-    assert [(problem.kind, problem.fatal) for problem in prepared[1].problems] == [("sample_range", False)]
-
-
 @pytest.mark.parametrize("kind", [np.float32, np.int16])
-def test_other_samples_are_refused_by_name(tmp_path: Path, kind: type[np.generic]) -> None:
+def test_other_sample_types_are_refused_by_name(tmp_path: Path, kind: type[np.generic]) -> None:
     cv2.imwrite(str(tmp_path / "1.tif"), GREY[0].astype(kind))
     with pytest.raises(UnreadableImageError, match=r"1\.tif"):
         read_image(tmp_path / "1.tif")
@@ -257,22 +232,13 @@ def bomb(path: Path, side: int) -> Path:
     elif path.suffix == ".tif":
         Image.new("1", (side, side)).save(path, compression="group4")
     else:
-        Image.new("L", (40, 30)).save(path)
-        content = path.read_bytes()
-        # Position and number of bytes of the size in the header; WebP uses 14 bits each.
-        jpeg = content.find(b"\xff\xc0") + 5
-        place, size, order = {".bmp": (18, 4, "little"), ".gif": (6, 2, "little"), ".jpg": (jpeg, 2, "big"),
-                              ".webp": (26, 2, "little")}[path.suffix]  # fmt: skip
-        path.write_bytes(content[:place] + side.to_bytes(size, order) * 2 + content[place + 2 * size :])
+        content = encode(".jpg")
+        place = content.find(b"\xff\xc0") + 5  # of the size in the header
+        path.write_bytes(content[:place] + side.to_bytes(2) * 2 + content[place + 4 :])
     return path
 
 
-@pytest.mark.parametrize(
-    ("suffix", "side"),
-    [
-        (".png", 60_000), (".bmp", 30_000), (".gif", 60_000), (".jpg", 60_000), (".tif", 12_000), (".webp", 16_383),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("suffix", "side"), [(".png", 60_000), (".jpg", 60_000), (".tif", 12_000)])
 def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, side: int) -> None:
     path = bomb(tmp_path / f"1{suffix}", side)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))

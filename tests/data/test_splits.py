@@ -38,7 +38,7 @@ OWNERS = st.lists(st.tuples(st.sampled_from(["casme2", "samm"]), st.sampled_from
 
 
 @given(OWNERS, st.booleans(), st.lists(st.sampled_from([*SUBJECTS, "samm_01", "036"]), max_size=4))
-def test_folds_test_each_subject_once_and_never_train_on_it(
+def test_each_subject_is_tested_once_and_never_trained_on_in_its_fold(
     owners: list[tuple[str, str]], one_dataset: bool, untested: list[str]
 ) -> None:
     """Subjects with one name in two datasets are different; untested subjects are trained on in every fold."""
@@ -62,7 +62,7 @@ def test_folds_test_each_subject_once_and_never_train_on_it(
 
 @settings(deadline=None)  # the first call imports scikit-learn
 @given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abc")), min_size=3, max_size=60), st.integers(2, 6))
-def test_k_folds_hold_whole_subjects_and_test_every_clip_once(rows: list[tuple[int, str]], k: int) -> None:
+def test_k_folds_keep_subjects_whole_and_test_every_clip_once(rows: list[tuple[int, str]], k: int) -> None:
     clips = pd.DataFrame([("casme2", f"{s:02d}", c) for s, c in rows], columns=["dataset", "subject", "target"])
     if clips["subject"].nunique() < k:
         with pytest.raises(UserError, match=r"protocol\.folds"):
@@ -78,13 +78,13 @@ def test_k_folds_hold_whole_subjects_and_test_every_clip_once(rows: list[tuple[i
     assert make_folds(clips, "kfold", folds=k) == folds
 
 
-def test_k_folds_spread_the_classes_evenly_where_subjects_allow() -> None:
+def test_k_folds_are_stratified_by_class() -> None:
     clips = table([f"{n:02d}" for n in range(12) for _ in range(7)]).assign(target=[*["common"] * 6, "rare"] * 12)
     for fold in make_folds(clips, "kfold", folds=4):
         assert clips["target"].iloc[list(fold.test_rows)].value_counts().to_dict() == {"common": 18, "rare": 3}
 
 
-def test_one_dataset_is_left_out_at_a_time() -> None:
+def test_leave_one_dataset_out() -> None:
     clips = table(["01", "01", "02", "02"], ["samm", "casme2", "samm", "smic"])
     folds = make_folds(clips, "lodo")
     assert [(f.name, f.test_rows) for f in folds] == [("casme2", (1,)), ("samm", (0, 2)), ("smic", (3,))]
@@ -93,7 +93,7 @@ def test_one_dataset_is_left_out_at_a_time() -> None:
         make_folds(table(["01", "02"]), "lodo")
 
 
-def test_the_published_split_trains_on_train_and_tests_each_other_part() -> None:
+def test_a_fixed_split_trains_on_train_and_tests_every_other_part() -> None:
     parts = ["train", "test_a", "test_b", "train", "test_a", ""]  # the last clip belongs to no part
     clips = table(["a", "b", "c", "a", "d", "e"]).assign(split=parts)
     found = [(f.name, f.train_rows, f.test_rows) for f in make_folds(clips, "fixed")]
@@ -112,7 +112,7 @@ def crowd() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("inner", [1, 3, 10])
-def test_exactly_so_many_training_subjects_are_set_aside_whole(inner: int) -> None:
+def test_the_given_number_of_training_subjects_is_held_out_for_inner_validation(inner: int) -> None:
     clips = crowd()
     for fold in leave_one_subject_out(clips):
         split = with_inner_subjects(fold, clips, inner, seed=5)
@@ -125,7 +125,7 @@ def test_exactly_so_many_training_subjects_are_set_aside_whole(inner: int) -> No
     assert len({with_inner_subjects(fold, clips, 4, seed).inner_rows for seed in range(10)}) > 5
 
 
-def test_classes_among_those_set_aside_are_shared_as_in_training_better_than_by_chance() -> None:
+def test_inner_subjects_have_nearly_the_class_shares_of_the_training_clips() -> None:
     clips = crowd()
     fold = leave_one_subject_out(clips)[0]
     everyone = clips["target"].iloc[list(fold.train_rows)].value_counts(normalize=True)
@@ -145,7 +145,7 @@ def test_classes_among_those_set_aside_are_shared_as_in_training_better_than_by_
 
 
 @given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 4), st.integers(0, 10))
-def test_processes_together_see_the_batches_of_one(clips: int, size: int, ranks: int, seed: int) -> None:
+def test_the_batches_of_all_processes_together_are_those_of_one(clips: int, size: int, ranks: int, seed: int) -> None:
     whole = list(EpochBatches(clips, size, seed))
     shares = [list(EpochBatches(clips, size, seed, ranks, rank)) for rank in range(ranks)]
     assert len(whole) == steps_of_epoch(clips, size) == len(EpochBatches(clips, size, seed))
@@ -162,7 +162,7 @@ def test_processes_together_see_the_batches_of_one(clips: int, size: int, ranks:
         assert list(EpochBatches(clips, size, seed + 1)) != whole
 
 
-def test_k_folds_spread_each_unit_and_not_each_combination() -> None:
+def test_k_folds_are_stratified_by_action_unit_not_by_combination() -> None:
     """If combinations were spread, one of these two folds would have more than half of some unit."""
     shows = {
         "0": ["AU1+AU2", "AU1+AU4", "AU2"], "1": ["AU4", "AU2+AU4", "AU2"], "2": ["AU1+AU4", "AU1+AU4", "AU1+AU2"],
@@ -185,7 +185,7 @@ def fold(labelled: pd.DataFrame) -> Fold:
 
 
 @pytest.mark.parametrize(("one", "other"), [("train", "test"), ("train", "inner"), ("inner", "test")])
-def test_a_subject_on_two_sides_is_caught(labelled: pd.DataFrame, fold: Fold, one: str, other: str) -> None:
+def test_a_subject_on_two_sides_is_detected(labelled: pd.DataFrame, fold: Fold, one: str, other: str) -> None:
     clips = labelled
     (clip, *_) = getattr(fold, f"{other}_rows")
     planted = replace(fold, **{f"{one}_rows": (*getattr(fold, f"{one}_rows"), clip)})
@@ -197,7 +197,7 @@ def test_a_subject_on_two_sides_is_caught(labelled: pd.DataFrame, fold: Fold, on
             check_fold(replace(fold, **{f"{side}_rows": ()}), clips)
 
 
-def test_statistics_of_other_clips_are_caught(module: Callable[..., FoldDataModule], fold: Fold) -> None:
+def test_statistics_of_other_clips_are_detected(module: Callable[..., FoldDataModule], fold: Fold) -> None:
     honest = module(fold=fold)
     check_statistics("01", honest.fitted.statistics, honest.train_set.sampled_frames)
     for side in ("test", "inner"):
@@ -207,7 +207,7 @@ def test_statistics_of_other_clips_are_caught(module: Callable[..., FoldDataModu
             check_statistics("01", planted, honest.train_set.sampled_frames)
 
 
-def test_a_clip_under_two_datasets_is_caught(labelled: pd.DataFrame, store: ClipStore) -> None:
+def test_a_clip_under_two_datasets_is_detected(labelled: pd.DataFrame, store: ClipStore) -> None:
     clips = labelled
     checksums = store.index["checksum"].iloc[store.rows(clips)].tolist()
     check_clips(clips, checksums)
@@ -223,7 +223,7 @@ def test_a_clip_under_two_datasets_is_caught(labelled: pd.DataFrame, store: Clip
     check_clips(pd.concat([clips, same]), [*checksums, checksums[5]])
 
 
-def test_nothing_held_out_is_fitted_on(
+def test_held_out_clips_do_not_affect_what_is_fitted(
     module: Callable[..., FoldDataModule], labelled: pd.DataFrame, store_folder_path: Path, fold: Fold, tmp_path: Path
 ) -> None:
     """Frames become noise and classes change: training data stay the same bit for bit."""

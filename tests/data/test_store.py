@@ -20,7 +20,7 @@ from fdp_lightning.data.store.sources import list_sources
 pytestmark = pytest.mark.costly
 
 
-def test_the_store_reads_back_exactly_what_the_clips_show(store: ClipStore, casme2_clips: pd.DataFrame) -> None:
+def test_the_store_returns_exactly_the_frames_of_the_clips(store: ClipStore, casme2_clips: pd.DataFrame) -> None:
     rows = store.rows(casme2_clips)
     assert store.holds(casme2_clips).all()
     sources = list_sources(casme2_clips)
@@ -45,7 +45,7 @@ def test_workers_do_not_change_the_store(store_folder_path: Path, casme2_clips: 
     assert manifest(other) == manifest(store_folder_path)
 
 
-def test_a_stores_name_follows_from_files_and_settings(clips: pd.DataFrame, small_copy: Path, tmp_path: Path) -> None:
+def test_a_stores_name_depends_on_files_and_settings(clips: pd.DataFrame, small_copy: Path, tmp_path: Path) -> None:
     def name(settings: FaceSettings = SETTINGS, **options: str) -> str:
         return place_of(tmp_path, clips, settings=settings, **options).name
 
@@ -72,14 +72,14 @@ def test_a_stores_name_follows_from_files_and_settings(clips: pd.DataFrame, smal
     assert len(set(names)) == len(names)
 
 
-def test_two_clips_of_one_folder_are_told_apart_by_their_onset(clips: pd.DataFrame, tmp_path: Path) -> None:
+def test_clips_of_one_folder_are_distinguished_by_their_onset(clips: pd.DataFrame, tmp_path: Path) -> None:
     one = clips.iloc[[0]]
     both = pd.concat([one.assign(offset=one["onset"] + 4), one.assign(onset=one["onset"] + 5)], ignore_index=True)
     store = open_store(build(tmp_path / "stores", both))
     assert [store.length(row) for row in store.rows(both)] == [5, one["offset"].iloc[0] - one["onset"].iloc[0] - 4]
 
 
-def test_of_a_store_larger_than_memory_only_what_is_read_takes_any(tmp_path: Path) -> None:
+def test_only_the_frames_that_are_read_take_memory(tmp_path: Path) -> None:
     size = 64 * 64
     last = 4 * 10**9 // size
     clip = np.random.default_rng(0).integers(0, 256, (5, 64, 64), dtype=np.uint8)
