@@ -27,7 +27,6 @@ def write_video(
     pixel: Fraction | None = None,
     milliseconds: Sequence[int] | None = None,
     sound: bool = False,
-    cover: bool = False,
     matrix: int = 5,
     transfer: int = 0,
     kind: str = "yuv420p",
@@ -53,8 +52,6 @@ def write_video(
         if milliseconds:
             stream.codec_context.time_base = Fraction(1, 1000)
         audio = container.add_stream("libopus" if path.suffix == ".webm" else "aac", rate=48000) if sound else None
-        if cover:
-            add_cover(container)
         for index, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, "rgb24" if frame.dtype == np.uint8 else "rgb48le").reformat(
                 format=stream.pix_fmt, dst_colorspace=matrix, dst_color_range=colour_range, interpolation=4 | 262144
@@ -86,18 +83,3 @@ def add_cover(container: av.container.OutputContainer) -> None:
     cover.disposition = av.stream.Disposition.attached_pic
     container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")))
     container.mux(cover.encode())
-
-
-def repeat(path: Path, source: Path, times: int) -> Path:
-    """Write a long video quickly, by repeating the packets of a short one (without B-frames)."""
-    with av.open(str(source)) as short, av.open(str(path), "w") as long:
-        given = short.streams.video[0]
-        stream = long.add_stream_from_template(given)
-        packets = [(bytes(packet), packet.is_keyframe) for packet in short.demux(given) if packet.size]
-        for number in range(times * len(packets)):
-            content, is_key = packets[number % len(packets)]
-            packet = av.Packet(content)
-            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), is_key
-            packet.pts = packet.dts = number
-            long.mux(packet)
-    return path

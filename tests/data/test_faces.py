@@ -71,7 +71,7 @@ def prepared_by(folder: Path, pictures: Sequence[np.ndarray], **settings: object
     return prepare_clip("a/b@1", files, FaceSettings(**settings))
 
 
-def test_the_faster_detector_equals_mtcnn_exactly(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_faster_detector_equals_mtcnn_bit_for_bit(picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = MTCNN(keep_all=True, select_largest=True, device="cpu").eval()
     small = cv2.resize(picture, None, fx=0.7, fy=0.6, interpolation=cv2.INTER_AREA)
     scene = np.full((300, 500, 3), 90, np.uint8)
@@ -95,7 +95,7 @@ def test_faces_found_together_are_those_found_one_by_one(picture: np.ndarray) ->
     scene[:256, 230:486] = picture
     scene[140:268, 20:148] = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA)
     images = [moved(picture, degrees, 1, shift)[0] for degrees, shift in ((0, (0, 0)), (9, (12, -7)), (-15, (3, 9)))]
-    images[1:1] = [scene, np.zeros((12, 300, 3), np.uint8), np.full_like(picture, 128), scene[:, ::-1].copy()]
+    images[1:1] = [scene, np.zeros((1, 1, 3), np.uint8), np.full_like(picture, 128), scene[:, ::-1].copy()]
     expected, found = [find_face(image) for image in images], find_faces(images)
     for image, one, other in zip(images, expected, found, strict=True):
         if one is None or other is None:
@@ -113,15 +113,6 @@ def test_faces_found_together_are_those_found_one_by_one(picture: np.ndarray) ->
         assert np.abs(pictures[1] - pictures[0]).mean() < 0.5
     assert [face and face.count for face in found] == [1, 2, None, None, 2, 1, 1]
     assert find_faces([]) == []
-
-
-@pytest.mark.parametrize(
-    "blank",
-    [NOISE, np.full((180, 240, 3), 128, np.uint8), np.zeros((1, 1, 3), np.uint8), 255 - data.astronaut()],
-    ids=["noise", "grey", "one pixel", "negative"],
-)
-def test_no_face_is_found_in_images_without_one(blank: np.ndarray) -> None:
-    assert find_face(blank) is None
 
 
 def test_a_face_does_not_depend_on_the_number_of_threads(casme2_clips: pd.DataFrame) -> None:
@@ -162,7 +153,7 @@ def test_motion_of_the_face_is_kept_by_alignment(picture: np.ndarray, tmp_path: 
         assert way(prepared.frames[0], frame) == pytest.approx((shift * prepared.matrix[0], 0), abs=0.5)
 
 
-def test_per_frame_a_frame_without_a_face_uses_the_nearest_face(picture: np.ndarray, tmp_path: Path) -> None:
+def test_with_per_frame_a_frame_without_a_face_follows_the_nearest(picture: np.ndarray, tmp_path: Path) -> None:
     dark, later = np.zeros_like(picture), moved(picture, 0, 1, (8, 0))[0]
     dark[100:110, 100:110] = 255
     prepared = prepared_by(tmp_path, [dark, picture, dark, dark, later, dark], per_frame=True)
@@ -224,7 +215,7 @@ def test_rotated_clips_are_aligned_like_upright_ones(tmp_path: Path, settings: d
 
 
 @pytest.mark.parametrize(("scale", "tilt"), [(0.35, -15), (0.7, 20)])
-def test_the_true_face_is_found_where_mtcnn_has_confident_false_detections(scale: float, tilt: int) -> None:
+def test_a_face_on_its_side_is_found_despite_confident_false_detections(scale: float, tilt: int) -> None:
     # Some of these are false detections with confidence above .97.
     picture = data.astronaut()
     matrix = cv2.getRotationMatrix2D((225, 120), tilt, 1)
@@ -246,7 +237,7 @@ def test_the_true_face_is_found_where_mtcnn_has_confident_false_detections(scale
         assert all(left < x < right and top < y < bottom for x, y in found.landmarks)
 
 
-def test_a_rotated_face_that_appears_late_is_found_with_few_searches(tmp_path: Path) -> None:
+def test_a_turned_face_that_appears_late_is_found_with_few_searches(tmp_path: Path) -> None:
     lying, blank = np.rot90(PORTRAIT), np.zeros((300, 256, 3), np.uint8)
     prepared = prepared_by(tmp_path, [blank] * 5 + [lying] * 4)
     assert [problem.kind for problem in prepared.problems] == ["turned_face", "face_on_other_frame"]

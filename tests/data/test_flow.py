@@ -22,7 +22,6 @@ from fdp_lightning.data.inputs.flow import (
     flow,
     flow_maps,
     flow_sequence,
-    implementation,
     optical_strain,
 )
 from fdp_lightning.data.inputs.stage import FOLDER, input_maps
@@ -73,12 +72,6 @@ def test_colour_is_converted_to_grey_and_invalid_frames_are_refused() -> None:
     for one, other in ((first, second[1:]), (first / 255, second / 255), (first[:8], second[:8]), (first[None],) * 2):
         with pytest.raises(ValueError, match=r"shapes|uint8|16 pixels"):
             flow(one, other)
-
-
-def test_tvl1_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert any(name in implementation("tvl1") for name in ("opencv", "scikit-image"))
-    monkeypatch.delattr(cv2, "optflow", raising=False)
-    assert "scikit-image" in implementation("tvl1")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,7 @@
 """Videos and folders are decoded to what was recorded, upright and with their times; invalid inputs are reported."""
 
 import io
-import os
 import shutil
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from skimage import data
-from tests.data.films import add_cover, pictures, repeat, write_sound, write_video
+from tests.data.films import add_cover, pictures, write_sound, write_video
 
 from fdp_lightning.data.input_video.decoded_frame import Clock
 from fdp_lightning.data.input_video.source import FrameFolder, VideoFile, as_input_video, input_videos
@@ -61,7 +58,7 @@ def test_colours_follow_the_matrix_that_the_stream_names(tmp_path: Path, matrix:
 
 
 @pytest.mark.parametrize(("rotation", "mirrored"), [(0, True), (90, False), (90, True), (180, False), (270, False)])
-def test_rotated_and_mirrored_videos_are_decoded_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
+def test_a_turned_or_mirrored_video_is_decoded_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
     recorded = pictures(2)
     path = write_video(tmp_path / "a.mp4", recorded, rotation=rotation, mirrored=mirrored)
     shown = np.rot90(recorded[0], rotation // 90)  # rot90 and `rotation` both turn counter-clockwise …
@@ -92,7 +89,7 @@ def test_a_variable_frame_rate_keeps_its_times(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize(
     ("name", "codec", "options"),
-    [("a.mp4", "libx264", None), ("a.webm", "libvpx", VP), ("a.h264", "libx264", None)],
+    [("a.mp4", "libx264", None), ("a.h264", "libx264", None), ("a.mpg", "mpeg2video", {"qmin": "2", "qmax": "2"})],
 )
 def test_a_given_frame_rate_is_used(tmp_path: Path, name: str, codec: str, options: dict[str, str] | None) -> None:
     path = write_video(tmp_path / name, pictures(8), codec, options=options)
@@ -103,9 +100,6 @@ def test_a_given_frame_rate_is_used(tmp_path: Path, name: str, codec: str, optio
         assert len(frames) >= 7
         assert [w for w in video.warnings if "predict.fps=200" in w and "25" in w]
         assert not [w for w in video.warnings if "time stamp" in w]
-    agreed = as_input_video(path, fps=25)
-    list(agreed.frames())
-    assert not [w for w in agreed.warnings if "predict.fps" in w]
 
 
 def test_missing_and_decreasing_time_stamps_are_replaced_by_the_rate() -> None:
@@ -117,7 +111,7 @@ def test_missing_and_decreasing_time_stamps_are_replaced_by_the_rate() -> None:
     assert [without_rate.seconds(stamp) for stamp in (None, None)] == [0.0, None]
 
 
-def test_each_iteration_starts_from_the_beginning(tmp_path: Path) -> None:
+def test_each_pass_over_a_video_or_an_open_file_starts_from_the_beginning(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", pictures(8))
     video, held = VideoFile(path), VideoFile(io.BytesIO(path.read_bytes()), "from the camera")
     assert (video.name, held.name) == ("a", "from the camera")
@@ -129,25 +123,6 @@ def test_each_iteration_starts_from_the_beginning(tmp_path: Path) -> None:
         assert [frame.seconds for frame in look] == [frame.seconds for frame in looks[0]]
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
-def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None:
-    short = write_video(tmp_path / "short.mp4", pictures(50, 240, 320), options=NO_B_FRAMES)
-    long = repeat(tmp_path / "long.mp4", short, 60)
-    script = """
-import sys
-from pathlib import Path
-from fdp_lightning.data.input_video.source import VideoFile
-def peak():  # of this process only; getrusage includes the parent's peak
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
-for path in sys.argv[1:]:
-    print(sum(frame.number % 25 > 0 or frame.read().ndim == 3 for frame in VideoFile(Path(path)).frames()), peak())
-"""
-    command = [sys.executable, "-c", script, str(short), str(long)]
-    few, before, many, after = map(int, subprocess.check_output(command, text=True).split())
-    assert (few, many) == (50, 3_000)
-    assert after - before < 10_000  # KiB; the frames take 0.3 GB as decoded and 0.7 GB as RGB
-
-
 def failure(source: Path, *parts: str) -> None:
     with pytest.raises(UserError) as caught:
         list(VideoFile(source).frames())
@@ -155,15 +130,13 @@ def failure(source: Path, *parts: str) -> None:
         assert part in str(caught.value)
 
 
-def test_files_that_are_not_videos_are_refused(tmp_path: Path) -> None:
+def test_a_source_that_is_not_a_video_is_refused(tmp_path: Path) -> None:
     failure(tmp_path / "absent.mp4", "No such file")
     failure(tmp_path, "is a folder")
     picture = cv2.imencode(".png", pictures(1)[0])[1].tobytes()
     for content, words in ((picture, "cannot be read"), (b"", "0 bytes"), (b"Dear diary\n" * 99, "cannot be read")):
         (tmp_path / "file.mp4").write_bytes(content)
         failure(tmp_path / "file.mp4", words)
-    os.mkfifo(tmp_path / "pipe.mp4")
-    failure(tmp_path / "pipe.mp4", "not a regular file")
     with pytest.raises(UserError, match=r"the video is empty \(0 bytes\)"):
         next(VideoFile(io.BytesIO()).frames())
 
@@ -234,7 +207,9 @@ def test_frames_before_the_end_of_a_truncated_video_are_used(tmp_path: Path) -> 
         ("a.ts", 376, 400),  # the packet is marked, but no frame
     ],
 )
-def test_frames_after_damage_are_left_out_to_the_key_frame(tmp_path: Path, name: str, begin: int, size: int) -> None:
+def test_frames_after_damage_are_left_out_until_the_next_key_frame(
+    tmp_path: Path, name: str, begin: int, size: int
+) -> None:
     wanted = pictures(40)  # key frames 0, 10, 20, 30
     options = {"crf": "2", "g": "10", "preset": "ultrafast", "bf": "0", "sc_threshold": "0"}
     path = write_video(tmp_path / name, wanted, options=options)
@@ -263,10 +238,9 @@ def test_frames_of_a_folder_have_their_numbers_times_and_pixels(tmp_path: Path) 
         assert [(frame.number, frame.seconds) for frame in frames] == [(8, 0), (9, 0.005), (10, 0.01), (11, 0.015)]
         assert np.array_equal([frame.read() for frame in frames], pictures(4)) and folder.warnings == []
     assert [frame.seconds for frame in FrameFolder(tmp_path / "clip").frames()] == [None] * 4
-    assert [FrameFolder(tmp_path, fps=number(200)).fps for number in (np.int64, np.float32)] == [200, 200]
 
 
-def test_missing_and_repeated_numbers_are_reported_and_a_gap_takes_its_time(tmp_path: Path) -> None:
+def test_missing_and_repeated_frame_numbers_give_a_warning_and_a_gap_takes_its_time(tmp_path: Path) -> None:
     folder = FrameFolder(frame_folder(tmp_path, [1, 2, 5]), fps=10)
     shutil.copy(tmp_path / "img2.png", tmp_path / "img002.png")
     frames = list(folder.frames())
@@ -288,7 +262,7 @@ def test_an_unusable_frame_is_named_when_it_is_read(tmp_path: Path) -> None:
     assert first.read().shape == last.read().shape == (48, 64, 3)
 
 
-def test_an_input_is_a_video_a_folder_of_frames_or_a_folder_of_such(tmp_path: Path) -> None:
+def test_an_input_is_a_video_a_folder_of_frames_or_a_folder_of_these(tmp_path: Path) -> None:
     video = write_video(tmp_path / "b.MP4", pictures(2))
     frame_folder(tmp_path / "a")
     frame_folder(tmp_path / "c" / "deep" / "deeper")  # deeper than inputs are searched
@@ -302,7 +276,7 @@ def test_an_input_is_a_video_a_folder_of_frames_or_a_folder_of_such(tmp_path: Pa
     assert [[video.name for video in input_videos(one)] for one in (video, tmp_path / "a")] == [["b"], ["a"]]
 
 
-def test_names_are_unique_whatever_the_case(tmp_path: Path) -> None:
+def test_names_are_unique_regardless_of_case(tmp_path: Path) -> None:
     frame_folder(tmp_path / "a")
     for name in ("a.mp4", "A.avi", "b.mov", "c:1.mp4", "c?1.mp4"):
         (tmp_path / name).write_bytes(b"x")
@@ -311,7 +285,7 @@ def test_names_are_unique_whatever_the_case(tmp_path: Path) -> None:
     assert isinstance(got["a"], FrameFolder)
 
 
-def test_ambiguous_and_empty_inputs_are_refused(tmp_path: Path) -> None:
+def test_an_ambiguous_or_empty_input_is_refused(tmp_path: Path) -> None:
     def failure(folder: Path, message: str) -> None:
         with pytest.raises(UserError, match=message):
             input_videos(folder)
@@ -325,7 +299,6 @@ def test_ambiguous_and_empty_inputs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "root" / "sub").mkdir(parents=True)
     (tmp_path / "root" / "sub" / "a.mp4").touch()
     failure(tmp_path / "root", r"sub .*a.mp4.* too deep")
-    failure(both / "img1.png", "single image")
 
 
 PQ, HLG, BT2020 = 16, 18, 9
@@ -350,23 +323,16 @@ def signal(picture: np.ndarray, transfer: int) -> np.ndarray:
 HDR = {
     "libx265": {"crf": "4", "preset": "ultrafast", "x265-params": "log-level=none:transfer=16:colormatrix=9"},
     "libx264": {"crf": "4", "preset": "ultrafast"},
-    "libvpx-vp9": {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"},
 }
 
 
-@pytest.mark.parametrize(
-    ("transfer", "name", "codec", "kind"),
-    [
-        (PQ, "a.mkv", "libx265", "yuv420p10le"), (HLG, "a.mp4", "libx264", "yuv420p10le"),
-        (HLG, "a.mov", "libx264", "yuv420p"), (PQ, "a.webm", "libvpx-vp9", "yuv420p"),
-    ],
-)  # fmt: skip
-def test_hdr_is_converted_to_standard_grey_levels(
-    tmp_path: Path, transfer: int, name: str, codec: str, kind: str
+@pytest.mark.parametrize(("transfer", "name", "codec"), [(PQ, "a.mkv", "libx265"), (HLG, "a.mp4", "libx264")])
+def test_hdr_video_has_the_grey_levels_of_an_ordinary_video(
+    tmp_path: Path, transfer: int, name: str, codec: str
 ) -> None:
     picture = cv2.resize(data.astronaut(), (256, 256), interpolation=cv2.INTER_AREA)
     codes = (np.clip(signal(picture, transfer), 0, 1) * 65535).round().astype(np.uint16)
-    options = {"matrix": BT2020, "transfer": transfer, "kind": kind, "options": HDR[codec]}
+    options = {"matrix": BT2020, "transfer": transfer, "kind": "yuv420p10le", "options": HDR[codec]}
     video = VideoFile(write_video(tmp_path / name, [codes] * 2, codec, **options))
     got = [frame.read() for frame in video.frames()][-1].astype(float)
     assert np.abs(got - picture).mean() < 4  # without conversion: 40 to 50
@@ -375,7 +341,6 @@ def test_hdr_is_converted_to_standard_grey_levels(
     assert {PQ: "PQ", HLG: "HLG"}[transfer] in warning
 
 
-@pytest.mark.parametrize("source", [np.zeros((8, 64, 64, 3), np.uint8), [], None, 5, b"clip"])
-def test_objects_that_are_not_videos_are_named_by_their_type(source: object) -> None:
-    with pytest.raises(UserError, match=type(source).__name__):
-        as_input_video(source)  # type: ignore[arg-type]
+def test_an_input_of_another_type_is_refused_by_its_type() -> None:
+    with pytest.raises(UserError, match="ndarray"):
+        as_input_video(np.zeros((8, 64, 64, 3), np.uint8))  # type: ignore[arg-type]

@@ -202,22 +202,13 @@ class Unseeded(NoiseOfItsOwn):
         return images // np.random.randint(1, 200)
 
 
-class Fails(A.ImageOnlyTransform):
-    """Reject any input."""
-
-    def apply(self, img: np.ndarray, **params) -> np.ndarray:
-        raise ValueError("no such picture")
-
-
 @pytest.mark.parametrize(
     ("transform", "what"),
     [
         (NoiseOfItsOwn(p=0.01), "NoiseOfItsOwn draws separately for each frame"),
         (A.OneOf([NoiseOfItsOwn(p=1.0)], p=0.01), "OneOf draws separately for each frame"),
-        (A.Sequential([NoiseOfItsOwn(p=0.01)], p=0.01), "Sequential draws separately for each frame"),
         (Backwards(p=0.01), "Backwards changes a frame depending on its neighbours"),
         (Unseeded(p=1.0), "Unseeded depends on more than the seed"),
-        (Fails(p=1.0), "Fails accepts neither grey nor colour frames: no such picture"),
         ("albumentations.GaussianBlur", "expected transforms of albumentations"),
     ],
 )
