@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import settings
 from openpyxl import load_workbook
 
 from fdp_lightning.data.datasets.casme2 import CASME2
@@ -20,6 +21,9 @@ from fdp_lightning.data.store.clip_store import ClipStore, open_store
 from fdp_lightning.data.store.sources import list_sources, store_folder
 from fdp_lightning.data.synthetic import SyntheticFaces
 from tests.command import Done, command, once
+
+settings.register_profile("tests", deadline=None)  # beside other work, one example may take long
+settings.load_profile("tests")
 
 TINY = {"subjects": 3, "clips_per_emotion": 1, "min_frames": 10, "max_frames": 12, "height": 180, "width": 240}
 

@@ -96,3 +96,7 @@ def test_no_other_file_names_what_only_fdp_has() -> None:
         if not within(place, KNOW_FDP, "/") or within(place, KNOW_NOT, "/"):
             found += [f"{place}: {word[0]}" for word in WORDS_OF_FDP.finditer(path.read_text())]
     assert found == []
+
+
+def test_files_stay_short() -> None:
+    assert [path.name for path in MODULES.values() if len(path.read_text().splitlines()) > 500] == []

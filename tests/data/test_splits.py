@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fdp_lightning.data.loading.batches import EpochBatches
@@ -60,7 +60,6 @@ def test_each_subject_is_tested_once_and_never_trained_on_in_its_fold(
     assert rows_under_test(folds) == [row for row, name in enumerate(names) if name in tested]
 
 
-@settings(deadline=None)  # the first call imports scikit-learn
 @given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abc")), min_size=3, max_size=60), st.integers(2, 6))
 def test_k_folds_keep_subjects_whole_and_test_every_clip_once(rows: list[tuple[int, str]], k: int) -> None:
     clips = pd.DataFrame([("casme2", f"{s:02d}", c) for s, c in rows], columns=["dataset", "subject", "target"])

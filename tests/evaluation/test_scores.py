@@ -27,7 +27,7 @@ from fdp_lightning.evaluation.tables.render import write_comparison
 from fdp_lightning.labels import LabelKind
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.integers(2, 8).flatmap(
         lambda c: st.tuples(st.just(c), st.lists(st.tuples(*[st.integers(0, c - 1)] * 2), min_size=1))
@@ -57,7 +57,7 @@ def multi_hot(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return random.random(shape) < shares[0], random.random(shape) < shares[1]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(multi_hot())
 def test_scores_of_units_equal_those_of_scikit_learn(case: tuple[np.ndarray, np.ndarray]) -> None:
     """Includes units that are never shown, never predicted, or both."""
@@ -81,7 +81,7 @@ def test_scores_of_a_batch_equal_those_of_each_matrix() -> None:
             assert score(matrices)[2, 1] == pytest.approx(score(matrices[2, 1])), name
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 6), st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_auc_is_the_mean_of_scikit_learns_over_classes_present(classes: int, clips: int, seed: int) -> None:
     """Includes ties and classes without clips."""

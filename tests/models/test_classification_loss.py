@@ -31,7 +31,7 @@ def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @given(n=counts, beta=st.floats(0, 0.9999))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_class_weights_have_the_ratios_of_their_formulas(n: list[int], beta: float) -> None:
     formulas = {  # for classes with clips; the mean weight over the clips is 1
         "none": lambda c: 1.0,
@@ -47,7 +47,7 @@ def test_class_weights_have_the_ratios_of_their_formulas(n: list[int], beta: flo
 @given(
     batch=batches(), focal=st.just(0.0) | st.floats(0, 4), smoothing=st.sampled_from([0.0, 0.2]), weighted=st.booleans()
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_losses_agree_with_a_loop(batch: tuple[Tensor, ...], focal: float, smoothing: float, weighted: bool) -> None:
     logits, one, several, weights = batch
     weights = weights if weighted else torch.ones_like(weights)

@@ -38,7 +38,7 @@ def test_weights_equal_the_double_sum() -> None:
 
 
 @given(t=st.integers(1, 9), data=st.data(), seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_phases_are_the_exact_images_of_the_clip_cut_at_the_apex(t: int, data: st.DataObject, seed: int) -> None:
     frames = normal(seed, 1, t, 2, 3, 3)
     at = data.draw(st.sampled_from([0, t - 1, t // 2]))
@@ -63,7 +63,7 @@ def test_an_unknown_apex_is_the_frame_farthest_from_the_onset() -> None:
 
 
 @given(t=st.integers(1, 9) | st.just(60), seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_intensity_is_the_exact_image_of_the_frames_sorted_by_their_motion(t: int, seed: int) -> None:
     # Few grey levels give many ties, which must keep their temporal order; unstable sorts fail only with many frames.
     frames = torch.randint(0, 3, (t, 1, 1, 2), generator=torch.Generator().manual_seed(seed)).double() / 4
@@ -73,7 +73,7 @@ def test_intensity_is_the_exact_image_of_the_frames_sorted_by_their_motion(t: in
 
 @pytest.mark.parametrize("kind", DYNAMIC_IMAGES)
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_padding_changes_no_dynamic_image(kind: str, mask: Tensor, seed: int, garbage: float) -> None:
     frames = spoiled(normal(seed, *mask.shape, 1, 3, 3), mask, garbage).requires_grad_()
     weights = frame_weights(frames, kind, mask)
@@ -104,7 +104,7 @@ def test_signed_keeps_sign_and_magnitude_within_four_scales() -> None:
 
 
 @given(steepness=st.floats(0.3, 2), uphill=st.floats(0, 2 * math.pi), distance=st.floats(-2, 2))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_flow_measures_how_far_a_ramp_moved(steepness: float, uphill: float, distance: float) -> None:
     # Along its gradient: motion along its contours is invisible.
     down, across = np.mgrid[:6, :6].astype(float)
@@ -117,7 +117,7 @@ def test_flow_measures_how_far_a_ramp_moved(steepness: float, uphill: float, dis
 
 @pytest.mark.parametrize("measure", MOTION_MEASURES)
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_padding_changes_no_intensity(measure: str, mask: Tensor, seed: int, garbage: float) -> None:
     moving = seed % 2  # a still clip must have a finite gradient
     frames = spoiled(moving * normal(seed, *mask.shape, 1, 3, 3), mask, garbage).requires_grad_()

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from fdp_lightning.models.dynamic_image import dynamic_image
 from fdp_lightning.models.flow import capsulenet_flow
-from fdp_lightning.models.flow.htnet import Level, mosaic
+from fdp_lightning.models.flow.htnet import HTNet, HTNetTokens, Level, mosaic
 from fdp_lightning.models.flow.rcn_a import RCNA
 from fdp_lightning.models.flow.resnet18_flow import ResNet18Flow
 from fdp_lightning.models.frames.mmnet import AttendedBlock
-from tests.models.test_networks import clips_for, made
+from tests.models.test_networks import SMALL, clips_for, made
 
 
 @pytest.mark.parametrize("name", ["dual_inception", "offapexnet"])
@@ -88,6 +88,18 @@ def test_htnet_attends_within_each_tile_alone() -> None:
     expected = torch.zeros(4, 4, dtype=torch.bool)
     expected[:2, :2] = True
     assert torch.equal((level(maps) != level(other)).any(dim=1)[0], expected)
+
+
+@pytest.mark.parametrize(("make", "same"), [(HTNet, True), (HTNetTokens, False)])
+def test_noise_for_queries_and_keys_changes_nothing_in_htnet(make: type[HTNet], same: bool) -> None:
+    model = make(**SMALL).eval()
+    maps = clips_for(model)
+    before = model(maps)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if ".query." in key or ".key." in key:
+                parameter.copy_(10 * torch.randn_like(parameter))
+    assert torch.equal(model(maps), before) is same
 
 
 def test_resnet_starts_from_a_file_of_weights(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def weights_of(name: str, scores: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", ZERO_SUM)
 @given(t=st.integers(1, 12), seed=seeds, spread=SPREADS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_what_does_not_change_over_the_frames_cancels(name: str, t: int, seed: int, spread: float) -> None:
     # In single precision, as in networks: flat scores must not amplify rounding errors into weights.
     weights = weights_of(name, (0.3 + spread * normal(seed, 2, t)).float())
@@ -51,7 +51,7 @@ def test_what_does_not_change_over_the_frames_cancels(name: str, t: int, seed: i
 
 @pytest.mark.parametrize("name", FIXED)
 @given(t=st.integers(1, 16), seed=seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_fixed_weights_follow_their_formulas_at_unit_scale(name: str, t: int, seed: int) -> None:
     by_hand = FIXED[name](t)
     by_hand = by_hand / max(rms(by_hand), 1e-9)
@@ -83,7 +83,7 @@ def gates(scores: np.ndarray, temperature: float) -> dict[tuple[int, int], float
 
 
 @given(mask=masks(max_frames=16), garbage=st.sampled_from(GARBAGE))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_flat_scores_give_approximate_rank_pooling_of_the_real_frames(mask: Tensor, garbage: float) -> None:
     scores = spoiled(torch.zeros(mask.shape, dtype=torch.float64), mask, garbage)
     found = over_running_means(gated(scores, mask), mask)
@@ -94,7 +94,7 @@ def test_flat_scores_give_approximate_rank_pooling_of_the_real_frames(mask: Tens
 
 
 @given(t=st.integers(2, 9), seed=seeds, spread=SPREADS, temperature=st.sampled_from([0.3, 1.0, 5.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_each_pair_votes_for_its_later_frame(t: int, seed: int, spread: float, temperature: float) -> None:
     scores, features = spread * normal(seed, 2, t), normal(seed + 1, 2, t, 3, 2, 2)
     found = pool(features, gated(scores, all_real(scores), temperature).unsqueeze(1)).squeeze(1)

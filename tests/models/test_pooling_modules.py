@@ -109,7 +109,7 @@ def test_the_released_pooling_is_a_convolution_over_channels_positions_and_time(
 
 @pytest.mark.parametrize("name", POOLINGS)
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_padding_changes_no_pooled_clip(name: str, mask: Tensor, seed: int, garbage: float) -> None:
     module = pooling_of(name)
     maps = [spoiled(features, mask, garbage).requires_grad_() for features in maps_of(seed, *mask.shape)]
@@ -154,7 +154,7 @@ def test_the_scorer_reads_frames_relative_to_their_clip(kind: str, centred: bool
 
 @every_kind
 @given(t=st.integers(2, 5), extra=st.integers(0, 3), seed=seeds, garbage=st.sampled_from(GARBAGE))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_padding_changes_no_score_in_training(kind: str, t: int, extra: int, seed: int, garbage: float) -> None:
     # Each clip has the same number of scattered real frames. Without padding they form one batch, so scores, gradients
     # and the running statistics of batch norm can all be compared.

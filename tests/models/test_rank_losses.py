@@ -44,7 +44,7 @@ def loop_over_pairs(scores: Tensor, relevance: Tensor, cost: Callable[[float], f
 
 
 @given(t=st.integers(1, 7), seed=seeds, temperature=st.floats(0.1, 3), margin=st.floats(0, 3), ties=st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_ranknet_and_hinge_agree_with_a_loop(t: int, seed: int, temperature: float, margin: float, ties: bool) -> None:
     scores, relevance = normal(seed, 3, t), normal(seed + 1, 3, t)
     relevance = relevance.round() if ties else relevance
@@ -55,7 +55,7 @@ def test_ranknet_and_hinge_agree_with_a_loop(t: int, seed: int, temperature: flo
 
 
 @given(t=st.integers(2, 5), seed=seeds)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_listmle_is_the_probability_of_an_order_of_plackett_luce_draws(t: int, seed: int) -> None:
     scores = normal(seed, 1, t)
     drawn_orders = list(itertools.permutations(range(t)))
@@ -78,7 +78,7 @@ def test_listmle_keeps_the_temporal_order_of_equally_relevant_frames() -> None:
 
 
 @given(t=st.integers(2, 12), seed=seeds, ties=st.booleans(), tied_scores=st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_soft_spearman_tends_to_one_minus_spearman(t: int, seed: int, ties: bool, tied_scores: bool) -> None:
     # Scores differ by at least 1 or are equal, so a temperature of 0.001 is close to the limit.
     generator = np.random.default_rng(seed)
@@ -101,7 +101,7 @@ def test_gradients_agree_with_finite_differences(name: str) -> None:
 
 @every_loss
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_padding_changes_no_loss_and_gets_no_gradient(name: str, mask: Tensor, seed: int, garbage: float) -> None:
     scores = spoiled(normal(seed, *mask.shape), mask, garbage).requires_grad_()
     relevance = spoiled(normal(seed + 1, *mask.shape), mask, garbage)
@@ -116,7 +116,7 @@ def test_padding_changes_no_loss_and_gets_no_gradient(name: str, mask: Tensor, s
 
 
 @given(t=st.integers(2, 12), seed=seeds, sharpness=st.floats(0.5, 20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_listnet_is_the_divergence_between_top_one_probabilities(t: int, seed: int, sharpness: float) -> None:
     scores, relevance = normal(seed, 2, t).numpy(), normal(seed + 1, 2, t).numpy()
     least, most = relevance.min(axis=1, keepdims=True), relevance.max(axis=1, keepdims=True)
@@ -145,7 +145,7 @@ def test_rank_loss_averages_the_clips_and_uses_its_options(name: str) -> None:
 
 
 @given(mask=masks(), seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_ranks_agree_with_scipy_also_for_ties(mask: Tensor, seed: int) -> None:
     values = normal(seed, *mask.shape).round()
     found = ranks(spoiled(values, mask, torch.nan), mask)
@@ -161,7 +161,7 @@ def up_and_down(numbers: list[float], apex: float) -> np.ndarray:
 
 
 @given(mask=masks())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_chronological_relevance_counts_the_real_frames(mask: Tensor) -> None:
     assert chronological(torch.rand(*mask.shape, 2)).tolist() == [[*range(1, mask.shape[1] + 1)]] * len(mask)
     relevance = chronological(torch.full(mask.shape, torch.nan), mask)
@@ -171,7 +171,7 @@ def test_chronological_relevance_counts_the_real_frames(mask: Tensor) -> None:
 
 # The apex is at either end, on a frame or between two.
 @given(mask=masks(), seed=seeds, garbage=st.sampled_from(GARBAGE), apex_at=st.sampled_from([0.0, 0.37, 0.5, 1.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_intensity_rises_to_the_apex_and_falls_again(mask: Tensor, seed: int, garbage: float, apex_at: float) -> None:
     numbers = 3 * torch.arange(mask.shape[1]).expand(mask.shape).double() + normal(seed, *mask.shape).sigmoid()
     real = [alone(numbers, mask, i)[0].numpy() for i in range(len(mask))]
@@ -183,7 +183,7 @@ def test_intensity_rises_to_the_apex_and_falls_again(mask: Tensor, seed: int, ga
 
 
 @given(b=st.integers(1, 3), t=st.integers(1, 12), seed=seeds, temperature=st.floats(0.01, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_soft_ranks_agree_with_a_loop(b: int, t: int, seed: int, temperature: float) -> None:
     values = normal(seed, b, t)
     by_loop = [[0.5 + sum(expit((v - u) / temperature) for u in row) for v in row] for row in values.tolist()]

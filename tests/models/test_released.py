@@ -78,6 +78,26 @@ def test_converting_back_and_forth_changes_nothing(make_model: MakeModel, releas
         from_released({"bogus.weight": torch.zeros(1)})
 
 
+RIGHT = [
+    "model.backbone.attention=true", "model.scrambled_time=false", "model.backbone.local_mixer=heads",
+    "model.pooling=arp", "model.pooling=[score,intensity]", "model/dic_head=unet", "model.frame_batches=folded",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("right", RIGHT)
+def test_each_deviation_can_be_corrected_by_itself(make_model: MakeModel, right: str) -> None:
+    small = "model.backbone.stages=[{n_local: 1, width: 16, n_global: 1, global_width: 32, stride: 1}]"
+    clips, outputs, shapes = torch.rand(2, 8, 1, 64, 64), [], []
+    for options in ([], [right]):
+        torch.manual_seed(0)
+        model = make_model("model=fdp_released", small, *options)
+        torch.manual_seed(0)
+        outputs.append(model(clips).logits)
+        shapes.append([p.shape for p in model.parameters()])
+    assert outputs[1].isfinite().all()
+    assert shapes[0] != shapes[1] or not torch.allclose(*outputs)
+
+
 @pytest.mark.slow  # files of 340 MB
 def test_the_task_converts_in_both_directions(
     released: ReleasedNetwork, tmp_path: Path, capsys: pytest.CaptureFixture
