@@ -74,12 +74,3 @@ def write_sound(container: av.container.OutputContainer, stream: av.AudioStream,
     sound.sample_rate = 48000
     container.mux(stream.encode(sound))
     container.mux(stream.encode())
-
-
-def add_cover(container: av.container.OutputContainer) -> None:
-    """Add a cover image as the first stream, as in music files."""
-    cover = container.add_stream("mjpeg", rate=1)
-    cover.width, cover.height, cover.pix_fmt = 16, 16, "yuvj420p"
-    cover.disposition = av.stream.Disposition.attached_pic
-    container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")))
-    container.mux(cover.encode())

@@ -4,15 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from fdp_lightning.data.faces import prepare_clip
-from fdp_lightning.data.faces.prepare_clip import FaceSettings, PreparedClip
+from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.build import build_store
-from fdp_lightning.data.store.clip_store import MANIFEST, ClipStore, open_store
-from fdp_lightning.data.store.sources import ClipSource, list_sources, parts_of, store_folder
+from fdp_lightning.data.store.clip_store import MANIFEST
+from fdp_lightning.data.store.sources import list_sources, store_folder
 from fdp_lightning.errors import UserError
 
 SETTINGS = FaceSettings(method="none")
@@ -65,39 +64,3 @@ def count_prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(prepare_clip, "prepare_clip", counting)
     return prepared
-
-
-def lay_out(stores: Path, shapes: list[tuple[int, ...]], size: int) -> tuple[Path, pd.DataFrame, list[np.ndarray]]:
-    """Write prepared clips with random frames, ready to be joined by `build_store`, for a dataset without images.
-
-    Returns:
-        Folder of the future store, its clip table, and the frames of each clip.
-    """
-    rng = np.random.default_rng(0)
-    clips = pd.DataFrame(
-        [
-            {"dataset": "made", "subject": f"{n:02}", "clip": "c", "onset": 1, "apex": 2, "offset": shape[0]}
-            for n, shape in enumerate(shapes)
-        ]
-    ).assign(folder="")
-    settings = FaceSettings(size=size)
-    sources = [source_of(clip) for clip in list_sources(clips)]
-    folder = store_folder(stores, "made", settings, "strict", sources)
-    frames = [rng.integers(0, 256, shape, np.uint8) for shape in shapes]
-    for source, of_clip in zip(sources, frames, strict=True):
-        numbers = list(range(1, len(of_clip) + 1))
-        box, matrix = (0.0, 0.0, 1.0, 1.0), [1.0] * 6
-        prepared = PreparedClip(of_clip, frame_numbers=numbers, detected_on=1, detections=1, box=box, matrix=matrix)
-        parts_of(folder, settings).write(source, prepared)
-    return folder, clips, frames
-
-
-def source_of(clip: ClipSource) -> ClipSource:
-    """Return a source without problems: these clips have no folders, which are not to be checked."""
-    return type(clip)(clip.clip, [], [], clip.fingerprint)
-
-
-def made_of(folder: Path, clips: pd.DataFrame, size: int) -> ClipStore:
-    """Return the store of clips that `lay_out` has prepared."""
-    build_store(folder, clips, [source_of(clip) for clip in list_sources(clips)], FaceSettings(size=size))
-    return open_store(folder)

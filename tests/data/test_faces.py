@@ -21,7 +21,6 @@ from fdp_lightning.data.faces.alignment import (
     find_faces,
     square,
     stretch,
-    turns_at,
 )
 from fdp_lightning.data.faces.frames import FrameFile, read_image
 from fdp_lightning.data.faces.prepare_clip import COLOURS, METHODS, FaceSettings, PreparedClip, prepare_clip
@@ -235,15 +234,6 @@ def test_a_face_on_its_side_is_found_despite_confident_false_detections(scale: f
         assert np.abs(points - expected.landmarks).max() < 0.01 * np.ptp(expected.landmarks)
         left, top, right, bottom = found.box
         assert all(left < x < right and top < y < bottom for x, y in found.landmarks)
-
-
-def test_a_turned_face_that_appears_late_is_found_with_few_searches(tmp_path: Path) -> None:
-    lying, blank = np.rot90(PORTRAIT), np.zeros((300, 256, 3), np.uint8)
-    prepared = prepared_by(tmp_path, [blank] * 5 + [lying] * 4)
-    assert [problem.kind for problem in prepared.problems] == ["turned_face", "face_on_other_frame"]
-    assert prepared.detected_on == 8
-    assert sum(len(turns_at(place, None)) > 1 for place in range(1000)) == 10
-    assert turns_at(5, 3) == (3,)
 
 
 EYES_AND_MOUTH = [0, 1, 3, 4]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from skimage import data
-from tests.data.films import add_cover, pictures, write_sound, write_video
+from tests.data.films import pictures, write_video
 
 from fdp_lightning.data.input_video.decoded_frame import Clock
 from fdp_lightning.data.input_video.source import FrameFolder, VideoFile, as_input_video, input_videos
@@ -139,16 +139,6 @@ def test_a_source_that_is_not_a_video_is_refused(tmp_path: Path) -> None:
         failure(tmp_path / "file.mp4", words)
     with pytest.raises(UserError, match=r"the video is empty \(0 bytes\)"):
         next(VideoFile(io.BytesIO()).frames())
-
-
-def test_sound_and_cover_images_are_not_videos(tmp_path: Path) -> None:
-    for name, with_cover in (("song.m4a", False), ("album.mp4", True)):
-        with av.open(str(tmp_path / name), "w", format="mp4") as container:
-            stream = container.add_stream("aac", rate=48000)
-            if with_cover:
-                add_cover(container)
-            write_sound(container, stream, 0.5)
-        failure(tmp_path / name, "has no video track", "audio")
 
 
 def test_videos_with_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,14 @@
 """The store contains exactly the clips' frames, however it is built, and is named by its sources; contact sheets."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from store_builds import SETTINGS, build, image, lay_out, made_of, manifest, place_of
+from store_builds import SETTINGS, build, image, manifest, place_of
 
 from fdp_lightning.data.datasets.casme2 import CASME2
 from fdp_lightning.data.faces.frames import list_frames
@@ -76,28 +77,37 @@ def test_clips_of_one_folder_are_distinguished_by_their_onset(clips: pd.DataFram
     assert [store.length(row) for row in store.rows(both)] == [5, one["offset"].iloc[0] - one["onset"].iloc[0] - 4]
 
 
-def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:
-    """Return True if the sheet contains the image, pixel for pixel."""
-    picture = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-    # The sums of squares are rounded, so they only locate the candidate.
-    _, _, (left, top), _ = cv2.minMaxLoc(cv2.matchTemplate(sheet, picture, cv2.TM_SQDIFF))
-    return np.array_equal(sheet[top : top + picture.shape[0], left : left + picture.shape[1]], picture)
+def test_reading_a_store_larger_than_memory_takes_only_the_memory_of_what_is_read(tmp_path: Path) -> None:
+    size = 64 * 64
+    last = 4 * 10**9 // size
+    clip = np.random.default_rng(0).integers(0, 256, (5, 64, 64), dtype=np.uint8)
+    with (tmp_path / FRAMES).open("wb") as file:  # a sparse file of 4 GB, which takes no disk space
+        file.seek(last * size)
+        file.write(clip.tobytes())
+    index = pd.DataFrame({"start": [0, last], "length": [last, 5], "frame_numbers": [[1], [1, 2, 3, 4, 5]]})
+    store = ClipStore(tmp_path, index, (64, 64))
+    tracemalloc.start()
+    try:
+        assert np.array_equal(store.read(1, np.array([4, 0, 2])), clip[[4, 0, 2]])
+        assert not store.read(0, np.array([0, last // 2, last - 1])).any()
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
 
 
-def test_onset_and_apex_of_each_clip_are_shown_and_a_wrong_apex_is_marked(tmp_path: Path) -> None:
-    for name, colour in (("grey", ()), ("colour", (3,))):
-        folder, clips, frames = lay_out(tmp_path / name, [(5, 32, 32, *colour), (7, 32, 32, *colour)], 32)
-        store = made_of(folder, clips, 32)
-        clips["apex"] = pd.array([4, pd.NA], dtype="Int64")
-        sheet = contact_sheet(store, clips, side=32)
-        for of_clip, second in ((frames[0], 3), (frames[1], 3)):  # without an apex: the middle frame
-            assert [number for number, frame in enumerate(of_clip) if holds(sheet, frame)] == [0, second]
-    sheets = [contact_sheet(store, clips.assign(apex=apex)) for apex in (2, 9)]
+def test_the_contact_sheet_shows_onset_and_apex_and_marks_a_wrong_apex(
+    store: ClipStore, casme2_clips: pd.DataFrame
+) -> None:
+    clips, side = casme2_clips[:2].copy(), store.frame_shape[0]
+    clips["apex"] = pd.array([clips["onset"][0] + 3, pd.NA], dtype="Int64")
+    sheet = contact_sheet(store, clips, side=side)
+    for row, second in zip(store.rows(clips), (3, store.length(store.rows(clips)[1]) // 2), strict=True):
+        for frame in store.read(row, np.array([0, second])):  # without an apex: the middle frame
+            picture = np.repeat(frame[..., None], 3, axis=2)
+            _, _, (left, top), _ = cv2.minMaxLoc(cv2.matchTemplate(sheet, picture, cv2.TM_SQDIFF))
+            assert np.array_equal(sheet[top : top + side, left : left + side], picture)
+    sheets = [contact_sheet(store, clips.assign(apex=clips["onset"] + after)) for after in (2, 1_000)]
     assert [(sheet == (200, 90, 20)).all(axis=2).any() for sheet in sheets] == [False, True]
-
-
-CLOSE = 0.05
-"""Tolerance in pixels of the image or of the aligned image."""
 
 
 def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(clips: pd.DataFrame) -> None:
@@ -112,4 +122,4 @@ def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(clip
     for one, other in zip(single, together, strict=True):
         for name in ("problems", "frame_numbers", "detected_on", "detections"):
             assert getattr(other, name) == getattr(one, name), name
-        np.testing.assert_allclose(other.box, one.box, atol=CLOSE)
+        np.testing.assert_allclose(other.box, one.box, atol=0.05)

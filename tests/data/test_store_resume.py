@@ -1,7 +1,6 @@
 """Builds that are killed, lack space or run concurrently yield an undisturbed build's bytes and repeat no work."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,6 @@ from fdp_lightning.data.store.clip_store import FRAMES
 from fdp_lightning.data.store.sources import list_sources, parts_of
 
 pytestmark = pytest.mark.costly
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +35,12 @@ def disturbed(clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> 
     clips.to_parquet(place / "clips.parquet")
     for most in (30_000, 100_000):  # next to an older store
         build(place / f"space {most}", clips[:1])
-    script("forked_builds.py", place / "clips.parquet", place)
-    return place
-
-
-def script(name: str, *arguments: Path) -> None:
-    """Run a script in the folder of this file."""
-    command = [sys.executable, str(HERE / name), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+    here = Path(__file__).parent
+    command = [sys.executable, str(here / "forked_builds.py"), str(place / "clips.parquet"), str(place)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *sys.path])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+    return place
 
 
 @pytest.mark.parametrize(
@@ -118,22 +111,3 @@ def test_a_damaged_clip_left_by_an_interrupted_build_is_prepared_again(
             prepared = count_prepared(patch)
             assert content(build(stores, clips)) == content(undisturbed)
         assert prepared == [source.clip]
-
-
-def test_leftovers_of_killed_builds_are_removed(clips: pd.DataFrame, undisturbed: Path, tmp_path: Path) -> None:
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    prefix = f".{undisturbed.name}.{socket.gethostname()}"
-    left = [tmp_path / f"{prefix}.{pid}.partial" for pid in (int(dead.stdout), os.getpid())]
-    alive = tmp_path / f"{prefix}.{os.getppid()}.partial"
-    for place in (*left, alive):
-        place.mkdir()
-        (place / FRAMES).write_bytes(b"half")
-    build(tmp_path, clips, donors=[undisturbed])
-    assert not any(place.exists() for place in left)
-    assert (alive / FRAMES).read_bytes() == b"half"
-    assert content(tmp_path / undisturbed.name) == content(undisturbed)
-
-
-@pytest.mark.slow
-def test_a_store_four_times_larger_than_the_memory_is_joined_verified_and_read(tmp_path: Path) -> None:
-    script("limited_build.py", tmp_path)
