@@ -166,13 +166,6 @@ def test_with_per_frame_a_frame_without_a_face_follows_the_nearest(picture: np.n
     assert way(frames[1], frames[4]) == pytest.approx((0, 0), abs=0.5)  # aligned, a moving face stays in place
 
 
-def test_frames_of_another_size_are_reported_and_not_used(picture: np.ndarray, tmp_path: Path) -> None:
-    prepared = prepared_by(tmp_path, [picture, picture[:-1], picture])
-    assert prepared.frame_numbers == [1, 3]
-    assert [problem.kind for problem in prepared.problems] == ["odd_size"]
-    assert "img2.png" in prepared.problems[0].detail
-
-
 @pytest.mark.parametrize(("size", "margin"), [(64, 0.0), (128, 0.2), (224, -0.1)])
 def test_every_pixel_is_in_exactly_one_region(size: int, margin: float) -> None:
     regions = face_regions(FaceSettings(size=size, margin=margin))

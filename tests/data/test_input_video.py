@@ -266,15 +266,6 @@ def test_an_input_is_a_video_a_folder_of_frames_or_a_folder_of_these(tmp_path: P
     assert [[video.name for video in input_videos(one)] for one in (video, tmp_path / "a")] == [["b"], ["a"]]
 
 
-def test_names_are_unique_regardless_of_case(tmp_path: Path) -> None:
-    frame_folder(tmp_path / "a")
-    for name in ("a.mp4", "A.avi", "b.mov", "c:1.mp4", "c?1.mp4"):
-        (tmp_path / name).write_bytes(b"x")
-    got = {video.name: video for video in input_videos(tmp_path)}
-    assert list(got) == ["A.avi", "a", "a.mp4", "b", "c_1.mp4", "c_1.mp4-2"]
-    assert isinstance(got["a"], FrameFolder)
-
-
 def test_an_ambiguous_or_empty_input_is_refused(tmp_path: Path) -> None:
     def failure(folder: Path, message: str) -> None:
         with pytest.raises(UserError, match=message):
@@ -329,8 +320,3 @@ def test_hdr_video_has_the_grey_levels_of_an_ordinary_video(
     assert abs((got - picture).mean()) < 1
     (warning,) = video.warnings
     assert {PQ: "PQ", HLG: "HLG"}[transfer] in warning
-
-
-def test_an_input_of_another_type_is_refused_by_its_type() -> None:
-    with pytest.raises(UserError, match="ndarray"):
-        as_input_video(np.zeros((8, 64, 64, 3), np.uint8))  # type: ignore[arg-type]

@@ -11,8 +11,7 @@ import pytest
 from store_builds import SETTINGS, build, image, manifest, place_of
 
 from fdp_lightning.data.datasets.casme2 import CASME2
-from fdp_lightning.data.faces.frames import list_frames
-from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip, prepare_clips
+from fdp_lightning.data.faces.prepare_clip import FaceSettings, prepare_clip
 from fdp_lightning.data.store.clip_store import FRAMES, INDEX, ClipStore, open_store
 from fdp_lightning.data.store.contact_sheet import contact_sheet
 from fdp_lightning.data.store.sources import list_sources
@@ -108,18 +107,3 @@ def test_the_contact_sheet_shows_onset_and_apex_and_marks_a_wrong_apex(
             assert np.array_equal(sheet[top : top + side, left : left + side], picture)
     sheets = [contact_sheet(store, clips.assign(apex=clips["onset"] + after)) for after in (2, 1_000)]
     assert [(sheet == (200, 90, 20)).all(axis=2).any() for sheet in sheets] == [False, True]
-
-
-def test_a_clip_without_a_readable_or_usable_first_frame_keeps_its_own_face(clips: pd.DataFrame) -> None:
-    image(clips, 0, 0).write_bytes(b"")  # the next frame is the first
-    for file in list_frames(Path(clips["folder"][1])):
-        file.path.write_bytes(b"")
-    sources = [(str(n), list_frames(Path(folder))) for n, folder in enumerate(clips["folder"])]
-    single = [prepare_clip(*source, FaceSettings()) for source in sources]
-    together = list(prepare_clips(sources, FaceSettings(batch=8)))
-    assert [len(clip.frames) for clip in together] == [len(clip.frames) for clip in single]
-    assert len(single[1].frames) == 0 < len(single[0].frames) < len(sources[0][1])
-    for one, other in zip(single, together, strict=True):
-        for name in ("problems", "frame_numbers", "detected_on", "detections"):
-            assert getattr(other, name) == getattr(one, name), name
-        np.testing.assert_allclose(other.box, one.box, atol=0.05)

@@ -7,7 +7,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from fdp_lightning.evaluation.charts import curves_chart
-from fdp_lightning.evaluation.pages import palette, standalone, table_latex, table_rows, with_links
+from fdp_lightning.evaluation.pages import palette, standalone, with_links
 
 TABLE = """<div class="box" role="region" tabindex="0" aria-label="Scores &amp; more"><table>
 <thead><tr><th scope="col">Class</th><th scope="col">F1<small>, mean</small></th></tr></thead>
@@ -30,13 +30,6 @@ def test_a_saved_table_has_its_notes_in_columns_of_their_own() -> None:
         ["d", "", "1", ""],
     ]
     assert page.startswith(TABLE)
-
-
-def test_latex_rows_have_equally_many_cells_and_escaped_signs() -> None:
-    text = table_latex([*table_rows(TABLE), [("a heading over all columns", "")]])
-    body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert [len(re.findall(r"(?<!\\)&", line)) for line in body] == [1] * 4
-    assert r"a \& b\_" in text
 
 
 def test_a_saved_figure_is_a_complete_svg_without_css_variables() -> None:
