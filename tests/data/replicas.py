@@ -69,12 +69,12 @@ def write_casme2(root: Path) -> Path:
     return root
 
 
-def samm_rows(offset_of_013: int = 5739) -> list[list]:
+def samm_rows() -> list[list]:
     """159 rows; 024 and 036 have none of the five classes, 025 only 'Other', 21 subjects have objective classes I-V."""
     left = dict(SAMM_EMOTIONS)
     rows = []
     for (subject, clip), (onset, apex, offset, units, emotion) in SAMM_KNOWN.items():
-        end = offset_of_013 if clip == "013_1_9" else offset
+        end = 5739 if clip == "013_1_9" else offset
         rows.append([subject, clip, 1, onset, apex, end, "=F15-D15+1", "Micro - 1/2", units, emotion])
         left[emotion] -= 1
     subjects = {
@@ -95,10 +95,10 @@ def samm_rows(offset_of_013: int = 5739) -> list[list]:
     return [[*row, numbers.get(id(row)) or next(others), None] for row in rows]
 
 
-def write_samm(root: Path, offset_of_013: int = 5739) -> Path:
+def write_samm(root: Path) -> Path:
     """The sheet with text above its header."""
     prose = [[f"prose {n}"] for n in range(13)]
-    save(root / "SAMM_Micro_FACS_Codes_v2.xlsx", [*prose, SAMM_HEADER, *samm_rows(offset_of_013)])
+    save(root / "SAMM_Micro_FACS_Codes_v2.xlsx", [*prose, SAMM_HEADER, *samm_rows()])
     return root
 
 
