@@ -237,7 +237,7 @@ def chosen(options: argparse.Namespace) -> None:
             )  # fmt: skip
             axes.annotate(f"best of {epochs}", (oracle, place), (9, 0), textcoords="offset points", va="center",
                           fontsize=9, color=c["quiet"])  # fmt: skip
-        axes.set(yticks=range(len(rows)), xlim=(0.6, 0.9), xlabel="UF1 over 68 folds; bar: 95 % over subjects")
+        axes.set(yticks=range(len(rows)), xlim=(0.6, 0.92), xlabel="UF1 over 68 folds; bar: 95 % over subjects")
         axes.set_yticklabels([row[0].replace(", ", "\n", 1) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.7)
         axes.tick_params(axis="y", length=0, labelcolor=c["ink"])
