@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
 
@@ -47,16 +47,14 @@ def warm_up(*more: str) -> None:
     ensure_running()
 
 
-def in_worker(
-    function: Callable[..., Result], *arguments: object, context: ForkServerContext | SpawnContext | None = None
-) -> Result:
+def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
     """Call a function in a process of the forkserver, which has done the slow imports, and return its result.
 
-    The function must belong to a module other than `__main__`, and its arguments must be plain data; `context` may be
-    spawn, for a process with its own imports. Exceptions of the function are raised here, and the process prints the
-    traceback of any but a UserError. RuntimeError if the process was killed.
+    The function must belong to a module other than `__main__`, and its arguments must be plain data. Exceptions of the
+    function are raised here, and the process prints the traceback of any but a UserError. RuntimeError if the process
+    was killed.
     """
-    context = context or forkserver()
+    context = forkserver()
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(function, arguments, send))
     process.start()
