@@ -137,7 +137,7 @@ def _search(config: DictConfig, space: Space, overrides: list[str], score: str, 
         point = space.overrides(values)
         log.info("trial %d (%d of %d): %s", number, number + 1, count, " ".join(point))
         with contextlib.redirect_stdout(io.StringIO()):  # its table has test scores, which must not guide a choice
-            trial = run_trial(number, values, [*overrides, *point, "task=loso"]).scored(classes, score)
+            trial = run_trial(number, values, [*overrides, *point, "task=loso"], classes, score)
         trials.append(trial)
         if trial.finished:
             study.tell(asked, trial.value)
