@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig
 from fdp_lightning.config import EXPERIMENTS
 from fdp_lightning.errors import UserError, visible
 from fdp_lightning.evaluation.published import read_published
-from fdp_lightning.evaluation.runs import Run, find_runs, is_finished, read_run
+from fdp_lightning.evaluation.runs import find_runs, is_finished, read_run
 from fdp_lightning.evaluation.tables.comparison import Table, Variant, compare
 from fdp_lightning.evaluation.tables.render import print_tables, write_comparison
 
@@ -50,13 +50,9 @@ def read_variants(places: Iterable[Path]) -> tuple[list[Variant], dict[str, str]
     for place in places:
         for group in _groups(place, left_out):
             groups.setdefault(tuple(folder.resolve() for folder in group), group)
-    read: dict[Path, Run] = {}
     variants = []
-    for (resolved, folders), name in zip(groups.items(), _names(list(groups)), strict=True):
-        for known, folder in zip(resolved, folders, strict=True):
-            if known not in read:
-                read[known] = read_run(folder)
-        runs = tuple(read[known] for known in resolved)
+    for folders, name in zip(groups.values(), _names(list(groups)), strict=True):
+        runs = tuple(map(read_run, folders))
         seeds = [run.seed for run in runs]
         if doubled := [str(run.folder) for run in runs if seeds.count(run.seed) > 1]:
             raise UserError(
