@@ -1,10 +1,7 @@
 """Worker processes that start quickly: they are forked from a server that has done the slow imports."""
 
-import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -99,18 +96,6 @@ def _begin_worker() -> None:
     end_with_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-
-
-def in_fresh_process(function: Callable[[], Result]) -> Result:
-    """Call a module's function that returns a JSON value in a new interpreter, which imports only what it needs."""
-    code = (
-        "import json, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # this process ends it
-        f"import {function.__module__} as module; print(json.dumps(module.{function.__name__}()))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
 def _answer(function: Callable[..., object], arguments: Sequence[object], send: Connection) -> None:

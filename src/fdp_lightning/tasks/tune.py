@@ -93,7 +93,6 @@ def tune(config: DictConfig) -> Path:
 
 def _checked(config: DictConfig) -> tuple[str, Space]:
     """Return the inner score and the space of a search, or raise UserError for impossible options."""
-    check_config(config)
     options = config.tune
     score = check_objective(str(options.objective), LabelKind.of_column(config.protocol.column))
     space = Space.of(config)
