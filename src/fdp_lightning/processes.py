@@ -3,16 +3,13 @@
 import multiprocessing
 import os
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from functools import partial
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
-
-from fdp_lightning.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -47,27 +44,15 @@ def warm_up(*more: str) -> None:
 def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
     """Call a function in a process of the forkserver, which has done the slow imports, and return its result.
 
-    The function must belong to a module other than `__main__`, and its arguments must be plain data. Exceptions of the
-    function are raised here, and the process prints the traceback of any but a UserError. RuntimeError if the process
-    was killed.
+    The function must belong to a module other than `__main__`, and its arguments must be plain data. Its exceptions are
+    raised here; RuntimeError if the process was killed.
     """
-    context = forkserver()
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(function, arguments, send))
-    process.start()
-    send.close()
-    try:
-        result, error = receive.recv()
-    except EOFError:
-        process.join()
-        raise RuntimeError(f"the process of {function.__name__} ended with exit code {process.exitcode}") from None
-    except KeyboardInterrupt:
-        process.terminate()  # otherwise this process would wait for it before exiting
-        raise
-    process.join()
-    if error is not None:
-        raise error
-    return result  # type: ignore[no-any-return]
+    (result,) = in_pool(partial(_call, function), [arguments], workers=1, wait=False)
+    return result
+
+
+def _call(function: Callable[..., Result], arguments: Sequence[object]) -> Result:
+    return function(*arguments)
 
 
 def in_pool(
@@ -96,16 +81,6 @@ def _begin_worker() -> None:
     end_with_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-
-
-def _answer(function: Callable[..., object], arguments: Sequence[object], send: Connection) -> None:
-    end_with_parent()
-    try:
-        send.send((function(*arguments), None))
-    except Exception as error:
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-        send.send((None, error))
 
 
 def end_with_parent() -> None:
