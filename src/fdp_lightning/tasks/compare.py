@@ -70,19 +70,16 @@ def _groups(place: Path, left_out: dict[str, str]) -> list[tuple[Path, ...]]:
     found = list(find_runs(place))
     if found == [place]:
         return [(place,)]  # reading it reports what an unfinished run lacks
-    waiting = {str(folder): "no pooled scores yet" for folder in found if not is_finished(folder)}
-    # A run with debug=smoke is left out here; it is compared if its own folder is given.
-    waiting |= {
-        str(folder): "a debug run (debug=…)"
-        for folder in found
-        if any(part.startswith("debug-") for part in folder.relative_to(place).parts)
-    }
-    left_out |= waiting
     by_variant: dict[Path, list[Path]] = {}
-    for folder in (folder for folder in found if str(folder) not in waiting):
-        by_variant.setdefault(folder.parent if folder.name.startswith("seed-") else folder, []).append(folder)
+    for folder in found:
+        if any(part.startswith("debug-") for part in folder.relative_to(place).parts):
+            left_out[str(folder)] = "a debug run (debug=…)"  # it is compared if its own folder is given
+        elif not is_finished(folder):
+            left_out[str(folder)] = "no pooled scores yet"
+        else:
+            by_variant.setdefault(folder.parent if folder.name.startswith("seed-") else folder, []).append(folder)
     if not by_variant:
-        state = ", ".join(f"{folder}: {why}" for folder, why in list(waiting.items())[:4]) or "none"
+        state = ", ".join(f"{folder}: {left_out[str(folder)]}" for folder in found[:4]) or "none"
         raise UserError(
             f"{place}: expected runs with pooled scores (metrics.json) in this folder; found {state}. Run the "
             "command of an unfinished run again, or task=report run=<run folder> to pool its folds."
