@@ -17,6 +17,7 @@ from fdp_lightning.files import write_atomic
 from fdp_lightning.inference.example import draw_example
 from fdp_lightning.inference.figures import FALLIBLE, SYNTHETIC
 from fdp_lightning.inference.model import Model, load_model
+from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.result_files import (
     RESULT,
     TABLE,
@@ -79,7 +80,7 @@ def _one(
     model: Model, video: InputVideo, mode: str, explain: bool, windows: ScanSettings, folder: Path
 ) -> dict[str, Any]:
     if mode == "clip":
-        result = model.predict(video)
+        result: Prediction | Scan = model.predict(video)
     else:
         result = (model.scan if mode == "scan" else model.look)(video, windows=windows)
     if explain:
