@@ -21,9 +21,9 @@ from typing import Any
 
 from openpyxl import Workbook
 
+from _measuring import Goal, Measurement, Row, finish, options_of
 from fdp_lightning.config import configuration
 from fdp_lightning.data.synthetic import SyntheticFaces
-from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
 
 SUBJECTS = {"casme2": 40, "samm": 28}
 QUICK_SUBJECTS = {"casme2": 2, "samm": 2}

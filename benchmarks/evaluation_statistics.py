@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from _measuring import Measurement, Row, alternate, finish, options_of
 from fdp_lightning.evaluation.intervals import paired_differences, subject_intervals
 from fdp_lightning.evaluation.predictions import Outcomes, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise
-from fdp_lightning.measuring import Measurement, Row, alternate, finish, options_of
 
 STUDIES = {
     "CASME II, 5 classes": (249, 26, 5),

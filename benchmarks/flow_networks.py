@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from _measuring import Goal, Measurement, Row, alternate, finish, options_of
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build_model, settings
-from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, options_of
 from fdp_lightning.training.compute import Compute
 from fdp_lightning.training.optimizer import OptimizerSettings
 

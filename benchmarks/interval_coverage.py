@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.special import bdtr, ndtr, ndtri, stdtrit
 
+from _measuring import Goal, Measurement, Row, finish, options_of
 from fdp_lightning.evaluation.intervals import jackknife
 from fdp_lightning.evaluation.metrics import score_functions
 from fdp_lightning.labels import LabelKind
-from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
 
 SCORES = score_functions(LabelKind.SINGLE)
 NAMES = ("accuracy", "uf1", "uar")

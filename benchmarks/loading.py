@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from _measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 from fdp_lightning.config import configuration
 from fdp_lightning.data.loading.batches import EpochBatches
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule, read_frames
@@ -25,7 +26,6 @@ from fdp_lightning.data.store.clip_store import open_store
 from fdp_lightning.engine.dataset import ready_data
 from fdp_lightning.engine.plan import FoldPlan, plan_fold
 from fdp_lightning.engine.train_fold import data_of, module_of
-from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 from fdp_lightning.seeds import derived_seed
 from fdp_lightning.training.module import RecognitionModule, clips_of
 

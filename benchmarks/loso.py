@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, options_of
+from _measuring import Goal, Measurement, Row, alternate, finish, options_of
 
 GOAL = 3.0
 NAIVE = "naive: one process with its own imports per fold"

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from skimage.data import astronaut
 
+from _measuring import Goal, Measurement, Row, alternate, finish, options_of
 from fdp_lightning.data.inputs.flow import METHODS, flow, implementation
-from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, options_of
 
 SIZES = (128, 256)
 GOAL_MS = 60.0

@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
+from _measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 from fdp_lightning import load_model
 from fdp_lightning.data.input_video.source import as_input_video
 from fdp_lightning.data.synthetic.film import draw_clip, write_film, write_frames
 from fdp_lightning.inference.clip import read_clip
 from fdp_lightning.inference.model import Model
-from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 
 CLIPS, LONG = 20, 10_000
 FACES, WHOLE, PLAIN = "with face detection", "without", "reference: faces on every frame"

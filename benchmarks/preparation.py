@@ -19,6 +19,7 @@ import cv2
 import pandas as pd
 import torch
 
+from _measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 from fdp_lightning.config import configuration
 from fdp_lightning.data.faces.alignment import find_face
 from fdp_lightning.data.faces.frames import read_image
@@ -29,7 +30,6 @@ from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import open_store, read_manifest
 from fdp_lightning.data.store.sources import ClipSource, list_sources
 from fdp_lightning.engine.dataset import build_protocol, open_dataset
-from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, in_child, options_of
 from fdp_lightning.processes import cpu_count, forkserver
 
 FEWER, FASTER = 25.0, 8.0

@@ -7,7 +7,7 @@ training needs and these responses must not wait for. The slow packages that eac
 import subprocess
 import sys
 
-from fdp_lightning.measuring import Goal, Measurement, Row, alternate, finish, options_of
+from _measuring import Goal, Measurement, Row, alternate, finish, options_of
 
 GOAL_S = 1.5
 

@@ -21,9 +21,9 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from _measuring import Goal, Measurement, Row, finish, in_child, options_of
 from fdp_lightning.config import configuration
 from fdp_lightning.instantiate import build, build_model, settings
-from fdp_lightning.measuring import Goal, Measurement, Row, finish, in_child, options_of
 from fdp_lightning.models.fdp.network import FDP
 from fdp_lightning.models.recognizer import Clips
 from fdp_lightning.training.compute import Compute

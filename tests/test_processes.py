@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.processes import cpu_count, in_fresh_process, in_pool, in_worker
+from fdp_lightning.processes import in_pool, in_worker
 
 pytestmark = pytest.mark.costly
 
@@ -84,13 +84,12 @@ def _fail(error: BaseException | None) -> None:
 
 
 def test_a_call_in_a_worker_returns_its_result_or_raises_its_error() -> None:
-    assert in_fresh_process(cpu_count) == cpu_count()
     assert in_worker(divmod, 21, 4) == (5, 1)
     with pytest.raises(UserError, match="nowhere"):
         in_worker(_fail, UserError("data.root is nowhere"))
     with pytest.raises(ZeroDivisionError, match="a bug"):
         in_worker(_fail, ZeroDivisionError("a bug"))
-    with pytest.raises(RuntimeError, match="exit code -9"):
+    with pytest.raises(RuntimeError, match="terminated"):
         in_worker(_fail, None)
 
 

@@ -13,7 +13,7 @@ LEVELS = (
     ("sweeps", "search", "preloaded", "inference"),
     ("engine",),
     ("tracking",),
-    ("create", "measuring", "runs"),
+    ("create", "runs"),
     ("training", "evaluation"),
     ("models", "data"),
     ("console",),

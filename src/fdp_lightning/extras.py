@@ -83,9 +83,8 @@ def sections(extras: Iterable[Extra]) -> dict[str, list[Extra]]:
     """Return the extras other than vectors, grouped by heading, in the order of their declaration."""
     found: dict[str, list[Extra]] = {}
     for extra in extras:
-        if extra.kind == "vector":
-            continue
-        found.setdefault(extra.section, []).append(extra)
+        if extra.kind != "vector":
+            found.setdefault(extra.section, []).append(extra)
     return found
 
 

@@ -30,7 +30,7 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         # O_EXCL with mode 666 leaves the permissions to the umask; tempfile would make the file private (600).
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -42,7 +42,7 @@ def write_atomic(path: Path | str, content: str | bytes) -> None:
         if isinstance(error, OSError):  # the system does not name the file that did not fit on the disk
             error.filename, error.filename2 = str(path), None
         raise
-    # The rename survives a power cut only once the folder is on disk. Not every system can open a folder.
+    # The rename survives a power cut only once the folder is on disk.
     with contextlib.suppress(OSError):
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
@@ -112,17 +112,12 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
 
 
 def _is_dead(pid: str) -> bool:
-    return pid.isdigit() and not is_alive(int(pid))
-
-
-def is_alive(pid: int) -> bool:
-    """Return True if a process of this machine has this id."""
-    if os.name == "nt":  # os.kill has no harmless signal there
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another user's
-        return True
-    return True
+    """Return True if no process of this machine has this id."""
+    if pid.isdigit():
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # it is another user's
+            return False
+    return False

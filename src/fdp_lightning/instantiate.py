@@ -1,7 +1,5 @@
 """Build objects from the configuration: the only place where `hydra.utils.instantiate` is called."""
 
-from collections.abc import Mapping
-from dataclasses import fields
 from inspect import Parameter, signature
 from typing import Any
 
@@ -29,11 +27,8 @@ def build(node: DictConfig, **arguments: Any) -> Any:
 
 
 def settings(kind: type, node: DictConfig) -> Any:
-    """Return a settings dataclass built from the node with the same fields."""
-    plain: Mapping[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
-    unknown = set(plain) - {f.name for f in fields(kind)}
-    if unknown:
-        raise UserError(f"{node._get_full_key('')} has no option {', '.join(sorted(unknown))}")
+    """Return a settings dataclass built from the node with the same fields (see `option_values.check_values`)."""
+    plain: Any = OmegaConf.to_container(node, resolve=True)
     try:
         return kind(**plain)
     except ValueError as error:

@@ -44,9 +44,8 @@ def end() -> NoReturn:
     global _ending
     _ending = True
     sys.stderr.write(_MESSAGE)
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, lambda number, frame: os._exit(INTERRUPTED))
-        signal.setitimer(signal.ITIMER_REAL, _END_S)
+    signal.signal(signal.SIGALRM, lambda number, frame: os._exit(INTERRUPTED))
+    signal.setitimer(signal.ITIMER_REAL, _END_S)
     sys.exit(INTERRUPTED)
 
 
@@ -63,16 +62,15 @@ atexit.register(_leave)  # registered before all others, and therefore called la
 
 def is_dealt_with() -> None:
     """Cancel the pending end of the process: the task has treated the interrupt as its usual end and has finished."""
-    if was_interrupted() and hasattr(signal, "setitimer"):
+    if was_interrupted():
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     global _looks
     _looks = 1
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, _look)
-        signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
+    signal.signal(signal.SIGALRM, _look)
+    signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
     raise KeyboardInterrupt
 
 

@@ -1,21 +1,15 @@
 """Worker processes that start quickly: they are forked from a server that has done the slow imports."""
 
-import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
+from functools import partial
+from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
-
-from fdp_lightning.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -47,32 +41,18 @@ def warm_up(*more: str) -> None:
     ensure_running()
 
 
-def in_worker(
-    function: Callable[..., Result], *arguments: object, context: ForkServerContext | SpawnContext | None = None
-) -> Result:
+def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
     """Call a function in a process of the forkserver, which has done the slow imports, and return its result.
 
-    The function must belong to a module other than `__main__`, and its arguments must be plain data; `context` may be
-    spawn, for a process with its own imports. Exceptions of the function are raised here, and the process prints the
-    traceback of any but a UserError. RuntimeError if the process was killed.
+    The function must belong to a module other than `__main__`, and its arguments must be plain data. Its exceptions are
+    raised here; RuntimeError if the process was killed.
     """
-    context = context or forkserver()
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(function, arguments, send))
-    process.start()
-    send.close()
-    try:
-        result, error = receive.recv()
-    except EOFError:
-        process.join()
-        raise RuntimeError(f"the process of {function.__name__} ended with exit code {process.exitcode}") from None
-    except KeyboardInterrupt:
-        process.terminate()  # otherwise this process would wait for it before exiting
-        raise
-    process.join()
-    if error is not None:
-        raise error
-    return result  # type: ignore[no-any-return]
+    (result,) = in_pool(partial(_call, function), [arguments], workers=1, wait=False)
+    return result
+
+
+def _call(function: Callable[..., Result], arguments: Sequence[object]) -> Result:
+    return function(*arguments)
 
 
 def in_pool(
@@ -101,28 +81,6 @@ def _begin_worker() -> None:
     end_with_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-
-
-def in_fresh_process(function: Callable[[], Result]) -> Result:
-    """Call a module's function that returns a JSON value in a new interpreter, which imports only what it needs."""
-    code = (
-        "import json, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # this process ends it
-        f"import {function.__module__} as module; print(json.dumps(module.{function.__name__}()))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
-
-
-def _answer(function: Callable[..., object], arguments: Sequence[object], send: Connection) -> None:
-    end_with_parent()
-    try:
-        send.send((function(*arguments), None))
-    except Exception as error:
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-        send.send((None, error))
 
 
 def end_with_parent() -> None:

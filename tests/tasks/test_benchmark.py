@@ -1,6 +1,7 @@
 """task=benchmark: what its rows share, and the rows."""
 
 import json
+import os
 import runpy
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
+from _measuring import in_child
 from fdp_lightning.config import BENCHMARKS, configuration
-from fdp_lightning.measuring import in_child
 from fdp_lightning.tasks import benchmark
 from tests.tasks.conftest import SMALL, fold_here
 
 GOOD = """
-from fdp_lightning.measuring import Goal, Measurement, Row, finish, options_of
+from _measuring import Goal, Measurement, Row, finish, options_of
 options = options_of("a row", 1)
 quick = 1.0 if options.quick else 3.0
 finish(Row("{name}", "a row", [Measurement("plain", [2.0, quick])], [Goal("faster", quick, 2.0)], {{"a": 1}}), options)
@@ -41,6 +42,7 @@ def test_the_peak_memory_is_that_of_the_child_process_alone() -> None:
 
 def test_a_row_that_crashes_does_not_affect_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "BENCHMARKS", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(BENCHMARKS), os.environ.get("PYTHONPATH", "")]))
     (tmp_path / "a_crash.py").write_text("raise ArithmeticError('no figure')")
     for name in ("b_row", "c_row"):
         (tmp_path / f"{name}.py").write_text(GOOD.format(name=name))

@@ -4,18 +4,16 @@ import difflib
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
-from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root, configuration
+from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root
 from fdp_lightning.console.option_values import ALLOWED, guess
 from fdp_lightning.errors import UserError, first_line
 
@@ -29,8 +27,6 @@ BARE_VALUE = {
 }
 """Task → the option whose value may follow it without a key."""
 
-_SEVERAL = ("compare",)  # tasks whose option takes a list
-
 _KEY = re.compile(r"[\w+~@./:-]+")
 
 _MULTIRUN = ("-m", "--multirun")
@@ -39,35 +35,30 @@ _MULTIRUN = ("-m", "--multirun")
 def written_out(arguments: Sequence[str]) -> list[str]:
     """Replace a task given as a word, and values without a key that follow it, by options.
 
-    UserError if the task is given twice, or there are more values than it takes.
+    Of several values only `compare` takes more than the first; Hydra refuses the others. UserError if the task or its
+    option is given twice.
     """
     place = next((i for i, argument in enumerate(arguments) if argument not in _MULTIRUN), len(arguments))
     task = arguments[place].replace("-", "_") if place < len(arguments) else ""
     if task not in TASKS:
         return list(arguments)
     others = [*arguments[:place], *arguments[place + 1 :]]
-    if named := next((argument for argument in others if argument.startswith("task=")), ""):
-        raise UserError(f"the task is given twice, as {arguments[place]} and as {named}; give it once")
-    key = BARE_VALUE.get(task)
-    if key is None:  # Hydra refuses values without a key
-        return [f"task={task}", *others]
     bare: list[str] = []
-    named_ones: list[str] = []
+    left: list[str] = []
     for before, argument in zip(["", *others], others, strict=False):
         # The value of one of Hydra's flags (--cfg job) has no key either.
         is_value_of_flag = before.startswith("-") and before not in _MULTIRUN
         is_bare = not (argument.startswith("-") or is_value_of_flag or _is_option(argument))
-        (bare if is_bare else named_ones).append(argument)
-    if len(bare) > 1 and task not in _SEVERAL:
-        raise UserError(
-            f"{task} takes one value without a name ({key}); found {len(bare)}: {', '.join(bare)}"
-            + (". A folder may hold many clips" if task == "predict" else "")
-        )
-    if bare and (given := next((argument for argument in named_ones if argument.startswith(f"{key}=")), "")):
-        raise UserError(f"{key} is given twice, as {bare[0]} and as {given}; give it once")
-    values = [_quoted(value) for value in bare]
-    option = [f"{key}={values[0] if len(values) == 1 else '[' + ','.join(values) + ']'}"] if bare else []
-    return [f"task={task}", *option, *named_ones]
+        takes = task in BARE_VALUE and (task == "compare" or not bare)
+        (bare if is_bare and takes else left).append(argument)
+    given = {"task": task}
+    if bare:
+        values = [_quoted(value) for value in bare]
+        given[BARE_VALUE[task]] = values[0] if len(values) == 1 else f"[{','.join(values)}]"
+    for key, value in given.items():
+        if again := next((argument for argument in left if argument.startswith(f"{key}=")), ""):
+            raise UserError(f"{key} is given twice, as {value} and as {again}; give it once")
+    return [*(f"{key}={value}" for key, value in given.items()), *left]
 
 
 def with_home(argument: str) -> str:
@@ -134,7 +125,7 @@ _MISSING_OPTION = re.compile(r"Could not find '([^']+)'\s+Available options in '
 def normalised(arguments: Sequence[str]) -> list[str]:
     """Return the arguments in the form that Hydra reads.
 
-    UserError if a flag is unknown, a group's value cannot be an option, or a short command has too many values.
+    UserError if a flag is unknown, a group's value cannot be an option, or a short command is ambiguous.
     """
     for argument in arguments:
         flag, _, value = argument.partition("=")
@@ -242,8 +233,8 @@ def _explain_unknown_key(key: str, arguments: Sequence[str]) -> str:
     if key in ALLOWED:
         group = key.partition(".")[0]
         return f"{key} is an option of other choices of {group}=, not of this one; +{key}=… adds it anyway"
-    known = _known_keys(key, arguments)
-    hint = guess(key, known) or "\n  All keys: python -m fdp_lightning --cfg job"
+    hint = guess(key, [*ALLOWED, *Root.__dataclass_fields__, "debug", *ADDED_GROUPS])
+    hint = hint or "\n  All keys: python -m fdp_lightning --cfg job"
     return f"the configuration has no key '{key}'.{hint}"
 
 
@@ -251,24 +242,3 @@ def _options(group: str) -> list[str]:
     if group == "study":
         return sorted(path.parent.name for path in EXPERIMENTS.glob("*/sweep.yaml"))
     return sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml"))
-
-
-def _known_keys(bad_key: str, arguments: Sequence[str]) -> list[str]:
-    """Return all keys and groups of the configuration that the command would have without the bad key."""
-    overrides = [a for a in arguments if "=" in a and not a.startswith("-") and bad_key not in a]
-    try:
-        given = OverridesParser.create().parse_overrides(overrides)
-        single = [override.input_line or "" for override in given if not override.is_sweep_override()]
-        config = configuration(*single, hydra=bad_key.startswith("hydra."))
-    except (HydraException, OmegaConfBaseException):
-        # There is a second mistake on the same line: without a configuration there is no guess.
-        return []
-    plain: dict[Any, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
-    return [*_paths(plain), "debug", "experiment"]
-
-
-def _paths(node: dict[Any, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _paths(value, f"{prefix}{key}.")

@@ -32,10 +32,6 @@ class Allowed:
         words = f"{self.words}, or null{meaning and f' ({meaning})'}"
         return replace(self, words=words, accepts=lambda value: value is None or self.accepts(value))
 
-    def or_one_of(self, *choices: str) -> "Allowed":
-        words = f"{self.words}, or {', '.join(choices)}"
-        return Allowed(words, lambda value: value in choices or self.accepts(value), (*self.choices, *choices))
-
     def or_list(self) -> "Allowed":
         """Also allow a non-empty list of these values without duplicates."""
 
@@ -272,7 +268,9 @@ ALLOWED: Mapping[str, Allowed] = {
     "model.settings.kernel": one_of("rbf", "linear"),
     "trainer.accelerator": one_of("cpu", "gpu", "cuda", "mps", "auto"),
     "trainer.precision": one_of(*PRECISIONS),
-    "trainer.deterministic": YES_NO.or_one_of("warn", "auto"),
+    "trainer.deterministic": Allowed(
+        "true, false, warn or auto", lambda value: isinstance(value, bool) or value in ("warn", "auto")
+    ),
     "trainer.max_time": Allowed(
         'a time as "dd:hh:mm:ss", or {hours: 1}', lambda value: isinstance(value, str | Mapping) or value is None
     ),

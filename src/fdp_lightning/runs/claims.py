@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.processes import in_fresh_process
+from fdp_lightning.processes import in_worker
 
 
 def claim(path: Path) -> FileLock | None:
@@ -92,14 +92,12 @@ class Gpus:
 
 @cache
 def gpu_names() -> list[str]:
-    """Return `visible_gpus` from a separate process, so that early checks need not wait for slow imports."""
-    return in_fresh_process(visible_gpus)
+    """Return `visible_gpus` from a worker, because this process does not import torch."""
+    return in_worker(visible_gpus) if _has_driver() else []
 
 
 def visible_gpus() -> list[str]:
     """Return a name for each visible GPU, in torch's order: its entry in CUDA_VISIBLE_DEVICES, or its number."""
-    if not _has_driver():
-        return []
     import torch
 
     count = torch.cuda.device_count()

@@ -50,7 +50,7 @@ FILES_LEFT_OUT = _by_name(
         "starts runs": "sweeps/* engine/launch.py tasks/__init__.py __main__.py command_line.py",
         "another task": "search/* data/input_video/* tasks/benchmark.py tasks/check_data.py tasks/compare.py "
         "tasks/convert.py tasks/demo.py tasks/export.py tasks/predict.py tasks/prepare.py tasks/report.py "
-        "tasks/tune.py measuring.py",
+        "tasks/tune.py",
         "messages": "console/* engine/display.py errors.py",
         "paths, seals, scores": "runs/*",
         "generates frames, which count": "data/synthetic/*",

@@ -115,24 +115,19 @@ def _checked(key: str, of_key: Any) -> dict[str, Any]:
             "data.augmentation, data.faces or data.batch_size: a search must not choose clips, subjects or seed by "
             "their score"
         )
-    expected = "expected {low: 1e-4, high: 1e-2, log: true}, with log or step optional, or {choices: [a, b]}"
-    if not isinstance(of_key, dict):
-        raise UserError(f"{where} is {of_key!r}; {expected}")
-    if set(of_key) == {"choices"}:
-        choices = of_key["choices"]
-        if not isinstance(choices, list) or not choices or not all(isinstance(c, Value) for c in choices):
-            raise UserError(f"{where}: choices is {choices!r}; expected a list of numbers, words, true, false or null")
-        return {"choices": choices}
-    if not {"low", "high"} <= set(of_key) <= {"low", "high", "log", "step"}:
-        raise UserError(f"{where} has {', '.join(of_key) or 'nothing'}; {expected}")
-    numbers = [of_key[name] for name in ("low", "high", "step") if of_key.get(name) is not None]
-    if not all(type(n) in (int, float) and math.isfinite(n) for n in numbers) or not numbers[0] < numbers[1]:
-        raise UserError(
-            f"{where}: low is {of_key['low']!r} and high is {of_key['high']!r}; expected numbers, low below high"
-        )
-    if not isinstance(of_key.get("log"), bool | None):
-        raise UserError(f"{where}: log is {of_key['log']!r}; expected true or false")
-    return {name: value for name, value in of_key.items() if value is not None}
+    match of_key:
+        case {"choices": [_, *_] as choices, **more} if not more and all(isinstance(one, Value) for one in choices):
+            return {"choices": choices}
+        case {"low": low, "high": high, **more} if set(more) <= {"log", "step"}:
+            given = {name: value for name, value in of_key.items() if value is not None}
+            numbers = (low, high, given.get("step", 1))
+            is_range = all(type(n) in (int, float) and math.isfinite(n) for n in numbers) and low < high
+            if is_range and isinstance(given.get("log", False), bool):
+                return given
+    raise UserError(
+        f"{where} is {of_key!r}; expected {{low: 1e-4, high: 1e-2, log: true}}, with low below high and log or step "
+        "optional, or {choices: [a, b]} of numbers, words, true, false or null"
+    )
 
 
 def _text(value: Value) -> str:

@@ -4,7 +4,7 @@ import logging
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.text import Text
@@ -31,7 +31,7 @@ from fdp_lightning.search.space import Value
 log = logging.getLogger("fdp_lightning")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trial:
     """A trained point of the space.
 
@@ -65,14 +65,6 @@ class Trial:
     def all_inner(self) -> pd.DataFrame:
         return pd.concat(self.inner.values(), ignore_index=True)
 
-    def scored(self, classes: Sequence[str], score: str) -> "Trial":
-        """Return the trial with its inner score, or unchanged if it failed."""
-        if not self.finished:
-            return self
-        inner = self.all_inner
-        interval = inner_interval(inner, classes, score)
-        return replace(self, value=inner_score(inner, classes, score), interval=interval)
-
 
 def own_overrides() -> list[str]:
     """Return the command's overrides without those of the search."""
@@ -92,15 +84,14 @@ def compose_trial(overrides: Sequence[str]) -> tuple[DictConfig, Path]:
     choices: Mapping[str, str | None] = config.hydra.runtime.choices
     folder = folder_of(config, choices, config.hydra.overrides.task)
     debug = choices.get("debug")
-    OmegaConf.set_struct(config, False)
-    del config["hydra"]
-    OmegaConf.set_struct(config, True)
+    with open_dict(config):
+        del config["hydra"]
     apply_debug_last(config, debug)
     return config, folder
 
 
-def run_trial(number: int, values: dict[str, Value], overrides: list[str]) -> Trial:
-    """Train all unfinished folds of a point of the space; a failure is recorded in the trial."""
+def run_trial(number: int, values: dict[str, Value], overrides: list[str], classes: Sequence[str], score: str) -> Trial:
+    """Train all unfinished folds of a point of the space and score it; a failure is recorded in the trial."""
     folder, run, failure = None, None, ""
     try:
         config, folder = compose_trial(overrides)
@@ -117,6 +108,9 @@ def run_trial(number: int, values: dict[str, Value], overrides: list[str]) -> Tr
         if plan.is_done:
             trial.inner[plan.fold.name] = read_fold(plan.folder, INNER, "inner")
             trial.test[plan.fold.name] = read_fold(plan.folder)
+    if trial.finished:
+        trial.value = inner_score(trial.all_inner, classes, score)
+        trial.interval = inner_interval(trial.all_inner, classes, score)
     return trial
 
 
@@ -172,7 +166,7 @@ def write_best(path: Path, trials: Sequence[Trial], classes: Sequence[str], scor
     write_atomic(path, _BEST.format(n=len(trials), score=score) + text)
 
 
-def print_trials(trials: Sequence[Trial], score: str, console: Console | None = None) -> None:
+def print_trials(trials: Sequence[Trial], score: str) -> None:
     """Print the finished trials, best first, then the failed ones with their reasons."""
     table = ruled_table(f"{len(trials)} trials by inner/{score}, on inner validation subjects")
     table.add_column("trial", justify="right")
@@ -185,7 +179,7 @@ def print_trials(trials: Sequence[Trial], score: str, console: Console | None = 
         table.add_row(str(one.number), cell, *map(_shown, one.values.values()))
     for trial in failed:
         table.add_row(Text(str(trial.number), "dim"), Text("failed", "dim"), *map(_shown, trial.values.values()))
-    screen = console or Console(markup=False)
+    screen = Console(markup=False)
     screen.print(table)
     for trial in failed:
         screen.print(f" trial {trial.number} failed: {trial.failure}", markup=False, highlight=False, soft_wrap=True)

@@ -18,6 +18,14 @@ log = logging.getLogger("fdp_lightning")
 
 TORCH_FIRST = ("predict", "export", "demo", "tune")  # tasks that load PyTorch before they print anything
 
+_NEEDED = {
+    "report": {"run": "the run folder, runs/<experiment>/<variant>/seed-<s>"},
+    "predict": {"predict.input": "a video file, a folder of frames, a folder of these, or 'synthetic'"},
+    "export": {"export.checkpoint": "a finished fold, runs/<experiment>/<variant>/seed-<s>/folds/<fold>, or a model"},
+    "convert": {"convert.input": "a checkpoint", "convert.output": "a path for the converted one"},
+}
+"""Task → options without which it cannot start, and what is expected of them."""
+
 
 def run_task(config: DictConfig) -> str | None:
     """Run `config.task`, importing only this task, so that a typing mistake is reported before torch is imported.
@@ -43,7 +51,7 @@ def run_task(config: DictConfig) -> str | None:
 
 
 def check_config(config: DictConfig) -> None:
-    """Raise UserError if the task or the value of an option is invalid, before anything is imported for it."""
+    """Raise UserError if the task or an option is invalid or missing, before anything is imported for it."""
     check_task(config.task)
     runs = config.runs  # has no type in the schema, because one task takes a list
     if OmegaConf.is_list(runs) and config.task != "compare":
@@ -54,3 +62,6 @@ def check_config(config: DictConfig) -> None:
     if not runs or OmegaConf.is_dict(runs):
         raise UserError("runs: expected a folder (runs=runs), or a list of them for task=compare (runs=[a,b])")
     check_values(config)
+    for key, expected in _NEEDED.get(config.task, {}).items():
+        if OmegaConf.select(config, key) is None:
+            raise UserError(f"task={config.task} needs {key}=…; expected {expected}")

@@ -7,17 +7,12 @@ import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.table import Table
 
 from fdp_lightning.config import BENCHMARKS
-from fdp_lightning.console.progress import console
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
-from fdp_lightning.measuring import Goal
 
 log = logging.getLogger("fdp_lightning")
-
-_HEADINGS = ("row", "what", "measured", "wanted", "")
 
 
 class RowsFailedError(Exception):
@@ -46,20 +41,12 @@ def benchmark(config: DictConfig) -> None:
         else:
             failed[row] = text
     write_atomic(folder / "benchmark.json", json.dumps(results, indent=1) + "\n")
-    lines = []
-    for result in results:
-        for goal in result["goals"]:
-            del goal["met"]  # follows from the others
-            lines.append((result["row"], *Goal(**goal).cells()))
-    rules = ("---",) * len(_HEADINGS)
-    write_atomic(folder / "benchmark.md", "".join(f"| {' | '.join(line)} |\n" for line in (_HEADINGS, rules, *lines)))
-    quick = " (quick: the figures mean nothing)" if config.benchmark.quick else ""
-    table = Table(*_HEADINGS, title=f"Benchmarks{quick}", title_justify="left")
-    for line in lines:
-        table.add_row(*line)
-    screen = console()
-    screen.print(table)
-    screen.print(f"{folder}/benchmark.json, benchmark.md, and each row's own .json and .txt", highlight=False)
+    lines = [(result["row"], *goal["cells"]) for result in results for goal in result["goals"]]
+    table = [("row", "what", "measured", "wanted", ""), ("---",) * 5, *lines]
+    markdown = "".join(f"| {' | '.join(line)} |\n" for line in table)
+    write_atomic(folder / "benchmark.md", markdown)
+    quick = "\nThe figures mean nothing: benchmark.quick=true." if config.benchmark.quick else ""
+    print(f"{markdown}{folder}/benchmark.json, benchmark.md, and each row's own .json and .txt{quick}")
     if failed:
         logs = "\n  ".join(f"{row}: {path}" for row, path in failed.items())
         raise RowsFailedError(f"{len(failed)} of {len(rows)} rows crashed:\n  {logs}")

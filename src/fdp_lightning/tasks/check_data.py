@@ -63,8 +63,12 @@ def check_data(config: DictConfig) -> None:
     except MissingTableError as error:
         if not instead:
             raise
-        alike = [name for name in instead if others[name].class_names == protocol.class_names]
-        chosen = _without_labels(protocol, error, alike or instead)
+        missing = first_line(error)
+        alike = [name for name in instead if others[name].class_names == protocol.class_names] or instead
+        suited = f"The labels in the copy suit other protocols: protocol={' or protocol='.join(alike)}"
+        no_clips = releases.table(others[alike[0]]).iloc[:0]
+        chosen = _counted(protocol, no_clips)
+        chosen |= {"not_in_this_copy": missing, "differences": [f"{missing} {suited}"]}
     tables = {protocol.name: chosen, **counted}
     problems: list[Problem] = []
     shown: list[tuple[str, list[Path]]] = []
@@ -171,22 +175,6 @@ def _count_other(protocol: Protocol, releases: Releases, corrections: str) -> di
     if not protocol.parts and clips[protocol.column].eq("").all():
         return {"not_in_this_copy": f"no clip has a value of '{protocol.column}'", "expected": protocol.published}
     return _counted(protocol, clips)
-
-
-def _without_labels(protocol: Protocol, error: MissingTableError, instead: list[str]) -> dict[str, Any]:
-    """Return the entry of the chosen protocol if only the labels of other protocols are in the copy."""
-    missing = first_line(error)
-    difference = f"{missing} The labels in the copy suit other protocols: protocol={' or protocol='.join(instead)}"
-    return {
-        "not_in_this_copy": missing,
-        "n_clips": 0,
-        "n_subjects": 0,
-        "classes": dict.fromkeys(protocol.class_names, 0),
-        "expected": protocol.published,
-        "without_frames": [],
-        "differences": [difference],
-        "left_out": {},
-    }
 
 
 def _counted(protocol: Protocol, clips: pd.DataFrame) -> dict[str, Any]:

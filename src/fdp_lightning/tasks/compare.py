@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig
 from fdp_lightning.config import EXPERIMENTS
 from fdp_lightning.errors import UserError, visible
 from fdp_lightning.evaluation.published import read_published
-from fdp_lightning.evaluation.runs import Run, find_runs, is_finished, read_run
+from fdp_lightning.evaluation.runs import find_runs, is_finished, read_run
 from fdp_lightning.evaluation.tables.comparison import Table, Variant, compare
 from fdp_lightning.evaluation.tables.render import print_tables, write_comparison
 
@@ -50,13 +50,9 @@ def read_variants(places: Iterable[Path]) -> tuple[list[Variant], dict[str, str]
     for place in places:
         for group in _groups(place, left_out):
             groups.setdefault(tuple(folder.resolve() for folder in group), group)
-    read: dict[Path, Run] = {}
     variants = []
-    for (resolved, folders), name in zip(groups.items(), _names(list(groups)), strict=True):
-        for known, folder in zip(resolved, folders, strict=True):
-            if known not in read:
-                read[known] = read_run(folder)
-        runs = tuple(read[known] for known in resolved)
+    for folders, name in zip(groups.values(), _names(list(groups)), strict=True):
+        runs = tuple(map(read_run, folders))
         seeds = [run.seed for run in runs]
         if doubled := [str(run.folder) for run in runs if seeds.count(run.seed) > 1]:
             raise UserError(
@@ -74,19 +70,16 @@ def _groups(place: Path, left_out: dict[str, str]) -> list[tuple[Path, ...]]:
     found = list(find_runs(place))
     if found == [place]:
         return [(place,)]  # reading it reports what an unfinished run lacks
-    waiting = {str(folder): "no pooled scores yet" for folder in found if not is_finished(folder)}
-    # A run with debug=smoke is left out here; it is compared if its own folder is given.
-    waiting |= {
-        str(folder): "a debug run (debug=…)"
-        for folder in found
-        if any(part.startswith("debug-") for part in folder.relative_to(place).parts)
-    }
-    left_out |= waiting
     by_variant: dict[Path, list[Path]] = {}
-    for folder in (folder for folder in found if str(folder) not in waiting):
-        by_variant.setdefault(folder.parent if folder.name.startswith("seed-") else folder, []).append(folder)
+    for folder in found:
+        if any(part.startswith("debug-") for part in folder.relative_to(place).parts):
+            left_out[str(folder)] = "a debug run (debug=…)"  # it is compared if its own folder is given
+        elif not is_finished(folder):
+            left_out[str(folder)] = "no pooled scores yet"
+        else:
+            by_variant.setdefault(folder.parent if folder.name.startswith("seed-") else folder, []).append(folder)
     if not by_variant:
-        state = ", ".join(f"{folder}: {why}" for folder, why in list(waiting.items())[:4]) or "none"
+        state = ", ".join(f"{folder}: {left_out[str(folder)]}" for folder in found[:4]) or "none"
         raise UserError(
             f"{place}: expected runs with pooled scores (metrics.json) in this folder; found {state}. Run the "
             "command of an unfinished run again, or task=report run=<run folder> to pool its folds."

@@ -24,11 +24,6 @@ def convert(config: DictConfig) -> None:
     strictly into the network before anything is written.
     """
     options = config.convert
-    for key in ("input", "output"):
-        if options[key] is None:
-            raise UserError(
-                f"convert.{key} is missing: task=convert convert.input=<file> convert.output=<file> convert.to=…"
-            )
     source, target = Path(options.input), Path(options.output)
     try:
         weights = read_weights(source)

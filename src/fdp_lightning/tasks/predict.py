@@ -11,8 +11,22 @@ from rich.console import Console
 from rich.table import Table
 
 from fdp_lightning.console.progress import meter
+from fdp_lightning.data.input_video.source import InputVideo, input_videos
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
+from fdp_lightning.inference.example import draw_example
+from fdp_lightning.inference.figures import FALLIBLE, SYNTHETIC
+from fdp_lightning.inference.model import Model, load_model
+from fdp_lightning.inference.prediction import Prediction
+from fdp_lightning.inference.result_files import (
+    RESULT,
+    TABLE,
+    predictions_table,
+    result_folder,
+    write_prediction,
+    write_scan,
+)
+from fdp_lightning.inference.scan import Scan, ScanSettings
 from fdp_lightning.runs.environment import environment
 
 log = logging.getLogger("fdp_lightning")
@@ -26,18 +40,6 @@ def predict(config: DictConfig) -> None:
     UserError for an invalid model or input; if only some clips cannot be predicted, the others are written first.
     """
     options = config.predict
-    if options.input is None:
-        raise UserError(
-            "predict.input is missing; expected a video file, a folder of frames, a folder of these, or 'synthetic'"
-        )
-    # These import torch and FFmpeg, so the options are checked first.
-    from fdp_lightning.data.input_video.source import input_videos
-    from fdp_lightning.inference.example import draw_example
-    from fdp_lightning.inference.figures import FALLIBLE, SYNTHETIC
-    from fdp_lightning.inference.model import load_model
-    from fdp_lightning.inference.result_files import RESULT, TABLE, predictions_table, result_folder
-    from fdp_lightning.inference.scan import ScanSettings
-
     windows = ScanSettings(options.window, options.step, options.longest_clip)
     model = load_model(options.checkpoint, options.device)
     drawn = options.input == EXAMPLE
@@ -74,12 +76,11 @@ def predict(config: DictConfig) -> None:
         raise UserError(f"{len(failed)} of {len(clips)} clips could not be predicted:\n  " + _list(failed))
 
 
-def _one(model: Any, video: Any, mode: str, explain: bool, windows: Any, folder: Path) -> dict[str, Any]:
-    from fdp_lightning.inference.result_files import write_prediction, write_scan
-    from fdp_lightning.inference.scan import Scan
-
+def _one(
+    model: Model, video: InputVideo, mode: str, explain: bool, windows: ScanSettings, folder: Path
+) -> dict[str, Any]:
     if mode == "clip":
-        result = model.predict(video)
+        result: Prediction | Scan = model.predict(video)
     else:
         result = (model.scan if mode == "scan" else model.look)(video, windows=windows)
     if explain:
@@ -93,7 +94,7 @@ def _one(model: Any, video: Any, mode: str, explain: bool, windows: Any, folder:
     return result.facts()
 
 
-def _about(model: Any) -> dict[str, Any]:
+def _about(model: Model) -> dict[str, Any]:
     """Return the entry `model` of predict.json, with the checksum of its file or of a checkpoint's tensors."""
     facts = model.facts
     about = {name: facts[name] for name in ("name", "synthetic", "classes", "multi_label", "training", "scores")}

@@ -11,7 +11,7 @@ from fdp_lightning.console.progress import clock
 from fdp_lightning.data.store.clip_store import open_store, read_manifest
 from fdp_lightning.data.store.contact_sheet import CONTACT_SHEET, write_contact_sheet
 from fdp_lightning.engine.dataset import ready_data
-from fdp_lightning.errors import UserError, is_full, visible
+from fdp_lightning.errors import visible
 from fdp_lightning.files import write_atomic
 
 log = logging.getLogger("fdp_lightning")
@@ -40,16 +40,8 @@ def prepare(config: DictConfig) -> None:
         "problems": manifest["problems"],
         "contact_sheet": str(data.store / CONTACT_SHEET),
     }
-    try:
-        write_atomic(data.store / "prepare.json", json.dumps(summary, indent=1) + "\n")
-        sheet = write_contact_sheet(open_store(data.store, verify=False), data.clips)
-    except OSError as error:
-        if not is_full(error):
-            raise
-        raise UserError(
-            f"no space left for prepare.json and the contact sheet in {data.store} ({error.strerror})\n"
-            "  The clip store itself is complete. Free some space and run the same command again."
-        ) from error
+    write_atomic(data.store / "prepare.json", json.dumps(summary, indent=1) + "\n")
+    sheet = write_contact_sheet(open_store(data.store, verify=False), data.clips)
     state = "already complete" if data.reused else f"built in {clock(time.monotonic() - start)}"
     print(
         f"{manifest['clips']} clips, {manifest['frames']} frames, {len(manifest['problems'])} problems; "

@@ -15,8 +15,6 @@ from fdp_lightning.tracking.loggers import check_loggers, tags_of_run
 
 def report(config: DictConfig) -> None:
     """Pool the folds of `run` again and rewrite report.html."""
-    if config.run is None:
-        raise UserError("task=report needs the run folder: run=runs/<experiment>/<variant>/seed-<s>")
     run = Path(config.run)
     if not (run / EXPECTED).is_file():
         raise UserError(f"{run} is not a run folder (it has no {EXPECTED}). Runs are in {config.runs}/")

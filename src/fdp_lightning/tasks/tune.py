@@ -93,7 +93,6 @@ def tune(config: DictConfig) -> Path:
 
 def _checked(config: DictConfig) -> tuple[str, Space]:
     """Return the inner score and the space of a search, or raise UserError for impossible options."""
-    check_config(config)
     options = config.tune
     score = check_objective(str(options.objective), LabelKind.of_column(config.protocol.column))
     space = Space.of(config)
@@ -137,7 +136,7 @@ def _search(config: DictConfig, space: Space, overrides: list[str], score: str, 
         point = space.overrides(values)
         log.info("trial %d (%d of %d): %s", number, number + 1, count, " ".join(point))
         with contextlib.redirect_stdout(io.StringIO()):  # its table has test scores, which must not guide a choice
-            trial = run_trial(number, values, [*overrides, *point, "task=loso"]).scored(classes, score)
+            trial = run_trial(number, values, [*overrides, *point, "task=loso"], classes, score)
         trials.append(trial)
         if trial.finished:
             study.tell(asked, trial.value)

@@ -1,6 +1,6 @@
 """Shared parts of the benchmarks: alternating measurements, peak memory, and the table and JSON of a row.
 
-A row is a script in benchmarks/, run by `task=benchmark`. Only ratios within one run are comparable, not seconds across
+A row is a script in this folder, run by `task=benchmark`. Only ratios within one run are comparable, not seconds across
 machines.
 """
 
@@ -13,12 +13,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fdp_lightning.files import write_atomic
-from fdp_lightning.processes import in_worker
 from fdp_lightning.runs.environment import environment
 
 Side = Callable[[], object]
@@ -84,7 +84,7 @@ class Row:
             "row": self.name,
             "title": self.title,
             "measurements": [one.facts() for one in self.measurements],
-            "goals": [{**vars(goal), "met": goal.met} for goal in self.goals],
+            "goals": [{**vars(goal), "met": goal.met, "cells": goal.cells()} for goal in self.goals],
             "facts": self.facts,
             "load_before": self.load,
             "environment": _machine(),
@@ -130,8 +130,9 @@ class Child:
 
 
 def in_child(function: Callable[..., Any], *arguments: object) -> Child:
-    """Call a function, even one of the script itself, in a fresh process with its own imports; see `in_worker`."""
-    return in_worker(_with_peak, function, *arguments, context=multiprocessing.get_context("spawn"))
+    """Call a function, even one of the script itself, in a fresh process with its own imports."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_with_peak, function, *arguments).result()
 
 
 def _with_peak(function: Callable[..., Any], *arguments: object) -> Child:
