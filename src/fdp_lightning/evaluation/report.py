@@ -10,7 +10,7 @@ from fdp_lightning.evaluation import baselines, charts, metrics
 from fdp_lightning.evaluation.folds import fold_curves, mean_curves, read_outputs
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
 from fdp_lightning.evaluation.metrics import SCORE_NAMES, score_functions
-from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence, trained_facts
+from fdp_lightning.evaluation.origin import made_with, read_json, sentence, trained_facts
 from fdp_lightning.evaluation.pages import template, with_links
 from fdp_lightning.evaluation.report_details import (
     calibration,
@@ -24,6 +24,7 @@ from fdp_lightning.evaluation.report_extras import sections_shown
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
+from fdp_lightning.foreign import read_plain
 
 BASELINE_NAMES = {"majority": "majority class", "chance": "chance"}
 UNIT_BASELINE_NAMES = {"constant": "constant", "majority": "majority label", "chance": "chance"}
@@ -62,7 +63,7 @@ def build_report(
     of_folds, curves_note = fold_curves(run)
     curves, curves_note = mean_curves(of_folds, curves_note)
     outputs = read_outputs(run)
-    environment = read_json(run / "environment.json")
+    config, environment = run / "config.yaml", read_json(run / "environment.json")
     made = made_with(run, environment)
     text = template("report.html.j2").render(
         title=title,
@@ -107,13 +108,13 @@ def build_report(
         mistakes=mistakes_shown(run, last, classes, show_faces),
         seeds=seeds,
         show_faces=show_faces,
-        config=read_text(run / "config.yaml"),
+        config=read_plain(config).decode("utf-8", errors="replace") if config.exists() else "",
         environment=environment,
         made=made,
         made_sentence=sentence(made),
         model=trained_facts(summary),
         inf=float("inf"),
-        command=environment.get("command") or command_of(run / "config.yaml"),
+        command=environment.get("command"),
     )
     path = page or run / "report.html"
     write_atomic(path, with_links(text))
