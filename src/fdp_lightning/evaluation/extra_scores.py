@@ -100,8 +100,7 @@ def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping
     `rows` has, for each image that any clip has: its `key` and `name`; the number `n` of clips that have it; the means
     `psnr` (over clips for which it is finite; infinite if there are none), `ssim` and `correlation`, each with `…_ci95`
     (a pair or None); and `same`, the number of clips whose image equals the reference. The table's own `n` counts all
-    clips. `nearer` has, for each image of the training, its `name` and the number `n` of clips whose first image has a
-    higher PSNR. `reference` and `first` are titles.
+    clips. `reference` is its title.
     """
     extras = {extra.name: extra for extra in outputs.extras}
     neutral = extras[reference].neutral
@@ -125,14 +124,7 @@ def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping
         for score in ("ssim", "correlation"):
             row |= {score: float(each[score].mean()), f"{score}_ci95": clip_mean_interval(each[score], subjects)}
         rows.append(row)
-    first, *others = references(outputs.extras)[reference]
-    nearer = [
-        {"name": other.title, "n": int((values[first.name]["psnr"] > values[other.name]["psnr"]).sum())}
-        for other in others
-        if other.of == "training"
-    ]
-    titles = {"reference": extras[reference].title, "first": first.title}
-    return {**titles, "rows": rows, "n": len(everyone), "nearer": nearer}
+    return {"reference": extras[reference].title, "rows": rows, "n": len(everyone)}
 
 
 def subjects_of(outputs: Outputs) -> np.ndarray:
