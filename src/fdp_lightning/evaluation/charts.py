@@ -165,11 +165,11 @@ MARKS = (
 """Marks of classes in a drawing: colour, matplotlib's marker, and the character for the page's legend."""
 
 
-def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, groups_by: str = "colour") -> Markup:
+def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, by_colour: bool) -> Markup:
     """Draw clips as points of a plane, (n, 2), each of a group, (n,).
 
-    Groups are distinguished by "colour" or, if there are too many for colours, by their mean and "lines" from it to
-    each point or, if there are too many lines, an "ellipse" of one standard deviation.
+    Groups are distinguished by colour or, if there are too many for colours, by their mean and an ellipse of one
+    standard deviation.
     """
     angle = np.linspace(0, 2 * np.pi, 49)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -177,19 +177,16 @@ def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, groups_by: s
     def draw(axes: "Axes") -> None:
         for group in np.unique(groups):
             own = points[groups == group]
-            if groups_by == "colour":
+            if by_colour:
                 colour, marker, _ = MARKS[group % len(MARKS)]
                 axes.plot(*own.T, marker, color=colour, markersize=4.5, alpha=0.85, linestyle="none")
                 continue
             middle = own.mean(axis=0)
-            if groups_by == "ellipse":
-                # The singular vectors are the axes of the ellipse.
-                _, sizes, directions = np.linalg.svd((own - middle) / np.sqrt(len(own)), full_matrices=False)
-                outline = middle + (circle[:, : len(sizes)] * sizes) @ directions
-            else:  # from the middle to each point and back
-                outline = np.stack([np.broadcast_to(middle, own.shape), own], axis=1).reshape(-1, 2)
-            axes.plot(*own.T, "o", color=ACCENT, markersize=1.5 if groups_by == "ellipse" else 2.5)
-            axes.plot(*outline.T, color=QUIET, linewidth=0.7, alpha=0.85)
+            # The singular vectors are the axes of the ellipse.
+            _, sizes, directions = np.linalg.svd((own - middle) / np.sqrt(len(own)), full_matrices=False)
+            axes.plot(*own.T, "o", color=ACCENT, markersize=1.5)
+            ellipse = middle + (circle[:, : len(sizes)] * sizes) @ directions
+            axes.plot(*ellipse.T, color=QUIET, linewidth=0.7, alpha=0.85)
             axes.plot(*middle, "D", color=SECOND, markersize=4.5, zorder=3)
         axes.set(xticklabels=[], yticklabels=[], xlabel="first component", ylabel="second component")
 
@@ -260,7 +257,6 @@ def _svg(draw: Any, label: str, size: tuple[float, float] = (3.7, 2.4)) -> Marku
     text = re.sub(r'\bid="', f'id="{own}-', text)
     text = re.sub(r'(href="|url\()#', rf"\1#{own}-", text)
     # The page sets the size; inside HTML the namespaces are implied.
-    box = re.search(r'viewBox="[^"]*"', text)
-    opening = f'<svg {box.group(0) if box else ""} role="img" aria-label="{escape(label)}">'
-    text = opening + text[text.index(">") + 1 :]
+    about = f'role="img" aria-label="{escape(label)}"'
+    text = re.sub(r'^<svg [^>]*(viewBox="[^"]*")[^>]*>', lambda found: f"<svg {found[1]} {about}>", text)
     return Markup(re.sub(r"\n\s*", "\n", text).strip())
