@@ -12,11 +12,10 @@ from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import DECISION_SCORES, RANKED_BY, accuracy, score_functions, support
 from fdp_lightning.evaluation.origin import trained_facts, trained_line
+from fdp_lightning.evaluation.predictions import some_of
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
 UNIT_BASELINES = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
-
-_NAMED_AT_MOST = 8
 
 
 def ruled_table(title: str) -> Table:
@@ -106,8 +105,7 @@ def _caption_lines(metrics: Mapping[str, Any]) -> list[str]:
     if metrics["untested"]:
         lines.append("subjects used for training only: " + ", ".join(metrics["untested"]))
     for why, clips in metrics["left_out"].items():
-        more = ["…"] if len(clips) > _NAMED_AT_MOST else []
-        lines.append(f"clips left out ({why}): {len(clips)}, {', '.join([*clips[:_NAMED_AT_MOST], *more])}")
+        lines.append(f"clips left out ({why}): {len(clips)}, {some_of(clips)}")
     return [*lines, *(f"caveat: {caveat}" for caveat in metrics["caveats"])]
 
 
