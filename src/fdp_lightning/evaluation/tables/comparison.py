@@ -260,7 +260,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
     if why := clip_difference(base.runs[0].parts["last"], first.parts["last"]):
         notes.insert(0, f"covers other clips than {base.name}, so no paired test: {why}")
     of_runs = spread(runs) if len(runs) > 1 else {}
-    facts = {str(trained_facts(run.metrics)): trained_facts(run.metrics) for run in runs}
+    model, *others = [trained_facts(run.metrics) for run in runs]
     rows = []
     for selection in SELECTIONS:
         if not all(selection in run.parts for run in runs):
@@ -281,7 +281,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
                 seeds=tuple(run.seed for run in runs),
                 notes=tuple(notes),
                 source="this program",
-                model=trained_facts(first.metrics) if len(facts) == 1 else {},
+                model=model if all(other == model for other in others) else {},
                 signs=tuple(dict.fromkeys(sign.kind for run in runs for sign in run.signs)),
                 learned=learned,
                 gains=_gains(runs) if selection == "oracle" else {},
@@ -297,12 +297,11 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
 
 
 def _of_datasets(seeds: Sequence[Mapping[str, Any]], selection: str) -> dict[str, dict[str, float]]:
-    """Return the scores of each dataset that all seeds have, averaged over the seeds."""
+    """Return the scores of each dataset, averaged over the seeds."""
     found = {}
     for name in seeds[0]:
         each = [_known(datasets[name]["selections"][selection]) for datasets in seeds]
-        shared = [score for score in each[0] if all(score in scores for scores in each)]
-        found[name] = {score: float(np.mean([scores[score] for scores in each])) for score in shared}
+        found[name] = {score: float(np.mean([scores[score] for scores in each])) for score in each[0]}
     return found
 
 
