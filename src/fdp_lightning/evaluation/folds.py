@@ -23,34 +23,30 @@ UNREADABLE = (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZi
 # Not drawn: the mean over folds of a fold's F1 or recall looks like a pooled score, but is not one.
 FOLD_SCORES = ("uf1", "uar", "weighted_f1", "f1")
 
-# {quantity: {"train" | "test": {"epoch" | "mean" | "low" | "high": (epochs,)}}}
-Curves = dict[str, dict[str, dict[str, np.ndarray]]]
+Curves = dict[str, dict[str, pd.DataFrame]]
+"""Quantity → part of the data ("train", "test", …) → values, a row per epoch and a column per fold."""
 
 
-def mean_curves(tables: Mapping[str, pd.DataFrame], note: str) -> tuple[Curves, str]:
-    """Summarise the tables of `fold_curves` over folds; also return what is shown, or why nothing is, in a sentence.
-
-    Losses come first; low and high are the lowest and the highest fold in each epoch.
-    """
-    if not tables:
-        return {}, note or "No fold of this run has a curves.csv."
+def by_quantity(tables: Mapping[str, pd.DataFrame]) -> Curves:
+    """Arrange the tables of `fold_curves` by quantity, losses first; epochs that no fold measured are left out."""
     quantities: Curves = {}
-    together = pd.concat(tables.values())
-    for column in together.columns:
+    together = pd.concat(tables, axis=1) if tables else pd.DataFrame(columns=pd.MultiIndex.from_arrays([[], []]))
+    for column in together.columns.unique(level=1):
         part, _, quantity = column.rpartition("/")
-        if quantity in FOLD_SCORES:
-            continue
-        by_epoch = together[column].dropna().groupby(level="epoch").agg(mean="mean", low="min", high="max")
-        if len(by_epoch):
-            line = {name: values.to_numpy() for name, values in by_epoch.reset_index().items()}
-            quantities.setdefault(quantity, {})[part or quantity] = line
+        values = together.xs(column, axis=1, level=1).dropna(how="all")
+        if quantity not in FOLD_SCORES and len(values):
+            quantities.setdefault(quantity, {})[part or quantity] = values
     ordered = sorted(quantities, key=lambda name: (name != "loss", not name.endswith("loss")))
-    return {name: quantities[name] for name in ordered}, f"{len(tables)} folds. {note}".strip()
+    return {name: quantities[name] for name in ordered}
 
 
 def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], str]:
     """Read folds/*/curves.csv: fold → its numbers by epoch, and a sentence that names unreadable folds, or ''."""
-    return _of_folds(run, "curves.csv", lambda path: pd.read_csv(path).select_dtypes("number").set_index("epoch"))
+    return _of_folds(
+        run,
+        "curves.csv",
+        lambda path: pd.read_csv(path).select_dtypes("number").set_index("epoch", verify_integrity=True),
+    )
 
 
 def _of_folds(run: Path, name: str, read: Callable[[Path], T]) -> tuple[dict[str, T], str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fdp_lightning.evaluation import baselines, charts, metrics
-from fdp_lightning.evaluation.folds import fold_curves, mean_curves, read_outputs
+from fdp_lightning.evaluation.folds import by_quantity, fold_curves, read_outputs
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
 from fdp_lightning.evaluation.metrics import SCORE_NAMES, score_functions
 from fdp_lightning.evaluation.origin import made_with, read_json, sentence, trained_facts
@@ -15,7 +15,6 @@ from fdp_lightning.evaluation.pages import template, with_links
 from fdp_lightning.evaluation.report_details import (
     calibration,
     embedding,
-    fold_charts,
     fold_rows,
     mistakes_shown,
     subject_rows,
@@ -61,7 +60,7 @@ def build_report(
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     untrained_names = UNIT_BASELINE_NAMES if multi_label else BASELINE_NAMES
     of_folds, curves_note = fold_curves(run)
-    curves, curves_note = mean_curves(of_folds, curves_note)
+    curves = by_quantity(of_folds)
     outputs = read_outputs(run)
     config, environment = run / "config.yaml", read_json(run / "environment.json")
     made = made_with(run, environment)
@@ -90,17 +89,17 @@ def build_report(
         per_class=_per_unit(summary) if multi_label else _per_class(summary),
         subjects=subject_rows(last, classes),
         fold_rows=fold_rows(last, classes, of_folds, {fold.name: fold.steps for fold in finished.trainings}),
-        fold_charts=fold_charts(of_folds),
         calibration={} if multi_label else calibration(last, classes),
         curves=[
             (
                 name := quantity.replace("_", " "),
                 list(lines),
                 charts.curves_chart(lines, f"{name} over the epochs, mean over folds"),
+                charts.folds_chart(lines, f"{name} over the epochs, one line per fold") if "test" in lines else "",
             )
             for quantity, lines in curves.items()
         ],
-        curves_note=curves_note,
+        curves_note=f"{len(of_folds)} folds. {curves_note}".strip() if curves else curves_note,
         extras=sections_shown(outputs, classes, show_faces, label_kind),
         embedding={} if multi_label else embedding(outputs, classes),
         outputs_note=outputs.note,

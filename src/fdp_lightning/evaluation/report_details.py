@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation import charts, metrics
-from fdp_lightning.evaluation.folds import FOLD_SCORES, Outputs, read_key_frames
+from fdp_lightning.evaluation.folds import Outputs, read_key_frames
 from fdp_lightning.evaluation.predictions import PROBABILITY, Outcomes, label_kind_of
 from fdp_lightning.labels import JOIN, KEY, OWNER
-
-MOST_LINES = 60  # folds drawn as single lines; if there are more, the first by name
 
 
 def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -74,24 +72,6 @@ def _final(table: pd.DataFrame | None, column: str) -> float | None:
         return None
     values = table[column].dropna()
     return float(values.iloc[-1]) if len(values) else None
-
-
-def fold_charts(curves: Mapping[str, pd.DataFrame]) -> list[tuple[str, Any]]:
-    """Draw each quantity that is measured on held-out clips, with one line per fold."""
-    some = dict(list(curves.items())[:MOST_LINES])
-    columns = dict.fromkeys(column for table in some.values() for column in table.columns)
-    quantities = [column.removeprefix("test/") for column in columns if column.startswith("test/")]
-    drawn = []
-    for quantity in (name for name in quantities if name not in FOLD_SCORES):
-        lines = {}
-        for part in ("train", "test"):
-            found = [table[f"{part}/{quantity}"].dropna() for table in some.values() if f"{part}/{quantity}" in table]
-            if found := [line for line in found if len(line)]:
-                lines[part] = [(line.index.to_numpy(), line.to_numpy()) for line in found]
-        if lines:
-            name = quantity.replace("_", " ")
-            drawn.append((name, charts.folds_chart(lines, f"{name} over the epochs, one line per fold")))
-    return drawn
 
 
 def calibration(last: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
