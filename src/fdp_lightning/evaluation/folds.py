@@ -169,10 +169,8 @@ def frame_positions(frames: np.ndarray) -> np.ndarray:
 
 def apex_position(frames: np.ndarray, apex: float) -> float | None:
     """Map the apex to the scale of `frame_positions`; None if it is unknown or outside the clip."""
-    span = float(frames[-1]) - float(frames[0])
-    if not np.isfinite(apex) or span <= 0 or not frames[0] <= apex <= frames[-1]:
-        return None
-    return (float(apex) - float(frames[0])) / span
+    first, last = float(frames[0]), float(frames[-1])
+    return (float(apex) - first) / (last - first) if first <= apex <= last and first < last else None
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:

@@ -60,7 +60,6 @@ def build_report(
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     untrained_names = UNIT_BASELINE_NAMES if multi_label else BASELINE_NAMES
     of_folds, curves_note = fold_curves(run)
-    curves = by_quantity(of_folds)
     outputs = read_outputs(run)
     config, environment = run / "config.yaml", read_json(run / "environment.json")
     made = made_with(run, environment)
@@ -75,8 +74,7 @@ def build_report(
         multi_label=multi_label,
         score_names=score_names,
         untrained_names=untrained_names,
-        baseline_names=baselines.BASELINES,
-        baseline_rules=baselines.RULES,
+        baselines=baselines,
         headline=headline,
         selections=in_order(summary["selections"], headline),
         interval=interval,
@@ -90,20 +88,12 @@ def build_report(
         subjects=subject_rows(last, classes),
         fold_rows=fold_rows(last, classes, of_folds, {fold.name: fold.steps for fold in finished.trainings}),
         calibration={} if multi_label else calibration(last, classes),
-        curves=[
-            (
-                name := quantity.replace("_", " "),
-                list(lines),
-                charts.curves_chart(lines, f"{name} over the epochs, mean over folds"),
-                charts.folds_chart(lines, f"{name} over the epochs, one line per fold") if "test" in lines else "",
-            )
-            for quantity, lines in curves.items()
-        ],
-        curves_note=f"{len(of_folds)} folds. {curves_note}".strip() if curves else curves_note,
+        charts=charts,
+        curves=by_quantity(of_folds),
+        curves_note=f"{len(of_folds)} folds. {curves_note}".strip() if of_folds else curves_note,
         extras=sections_shown(outputs, classes, show_faces, label_kind),
         embedding={} if multi_label else embedding(outputs, classes),
-        outputs_note=outputs.note,
-        outputs_lacking="" if outputs.arrays else outputs.note,
+        outputs=outputs,
         mistakes=mistakes_shown(run, last, classes, show_faces),
         seeds=seeds,
         show_faces=show_faces,

@@ -45,7 +45,6 @@ class Row:
     """One row of a table.
 
     Attributes:
-        name: printed name.
         kind: 'run', 'published' or 'baseline'.
         selection: 'last', 'inner' or 'oracle'; 'unknown' if a published number does not state it; the name of a
             baseline.
@@ -53,9 +52,6 @@ class Row:
         scores: score → fraction of 1, the mean over several seeds.
         intervals: score → 95 % interval; None if it cannot be estimated.
         sds: score → standard deviation over seeds.
-        seeds: seeds of the runs.
-        notes: remarks to be read with the scores.
-        source: origin of the numbers.
         rank: rank in the comparable block; None elsewhere.
         model: for runs: `model`, `parameters` and `steps per fold`, if metrics.json has them.
         signs: for runs: kinds of `learning.Sign` that any seed shows; `notes` has their details.
