@@ -57,6 +57,7 @@ def test_predictions_of_another_run_are_refused(table: pd.DataFrame) -> None:
         (own.iloc[1:], "1 clips not among the predictions: synthetic/001/001_1@1"),
         (pd.concat([own, own.iloc[:1]]), "more than once: synthetic/001/001_1@1"),
         (relabelled, "target: synthetic/002/002_3"),
+        (own.rename(columns={"prob_others": "prob_fear"}), "other classes"),
     ):
         with pytest.raises(UserError, match=message):
             score_baselines(table, other, CLASSES)

@@ -53,6 +53,8 @@ def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[
     gets its scores, `ci95` and `confusion` like a selection, and `last_minus`: for each score the difference `last` −
     baseline (`value`), with the `ci95` and `p` of the paired jackknife over subjects.
     """
+    if list(pooled.columns) != list(last.columns):
+        raise UserError(f"{FILE}: other classes than those of predictions.csv. The file belongs to another run.")
     result = {}
     for name in BASELINES:
         part = pooled[pooled[SELECTION] == name]

@@ -29,8 +29,11 @@ Curves = dict[str, dict[str, pd.DataFrame]]
 
 def by_quantity(tables: Mapping[str, pd.DataFrame]) -> Curves:
     """Arrange the tables of `fold_curves` by quantity, losses first; epochs that no fold measured are left out."""
+    if not tables:
+        return {}
     quantities: Curves = {}
-    together = pd.concat(tables, axis=1) if tables else pd.DataFrame(columns=pd.MultiIndex.from_arrays([[], []]))
+    by_epoch = {fold: table.groupby(level="epoch").mean() for fold, table in tables.items()}
+    together = pd.concat(by_epoch, axis=1).sort_index()
     for column in together.columns.unique(level=1):
         part, _, quantity = column.rpartition("/")
         values = together.xs(column, axis=1, level=1).dropna(how="all")
@@ -42,11 +45,7 @@ def by_quantity(tables: Mapping[str, pd.DataFrame]) -> Curves:
 
 def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], str]:
     """Read folds/*/curves.csv: fold → its numbers by epoch, and a sentence that names unreadable folds, or ''."""
-    return _of_folds(
-        run,
-        "curves.csv",
-        lambda path: pd.read_csv(path).select_dtypes("number").set_index("epoch", verify_integrity=True),
-    )
+    return _of_folds(run, "curves.csv", lambda path: pd.read_csv(path).select_dtypes("number").set_index("epoch"))
 
 
 def _of_folds(run: Path, name: str, read: Callable[[Path], T]) -> tuple[dict[str, T], str]:

@@ -174,7 +174,6 @@ def pool(
         raise UserError(f"The folds have different seeds ({', '.join(map(str, seeds))}): a run has one seed.")
     if names[0] not in set(pooled["selection"]):
         raise UserError(f"No prediction has selection '{names[0]}': run the folds again.")
-    _require_types(expected, [*KEY[:-1], "target"], ["onset"])
     for selection, part in pooled.groupby("selection"):
         if why := clip_difference(expected, part, ("missing", "not in the protocol")):
             raise UserError(
@@ -253,15 +252,6 @@ def _integer(text: str) -> int:
     return number
 
 
-def _require_types(frame: pd.DataFrame, strings: Sequence[str], integers: Sequence[str]) -> None:
-    for name in strings:
-        if not all(isinstance(value, str) for value in frame[name]):
-            raise TypeError(f"column {name}: expected strings, so that '010' stays '010'")
-    for name in integers:
-        if not pd.api.types.is_integer_dtype(frame[name]):
-            raise TypeError(f"column {name}: expected integers, found {frame[name].dtype}")
-
-
 def _integers(label_kind: LabelKind) -> list[str]:
     return [*INTEGERS, *([FLAG] if label_kind.is_multi else [])]
 
@@ -269,7 +259,12 @@ def _integers(label_kind: LabelKind) -> list[str]:
 def _typed(frame: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     label_kind = label_kind_of(frame)
     table = frame[columns_of(classes, label_kind)].reset_index(drop=True)
-    _require_types(table, STRINGS, _integers(label_kind))
+    for name in STRINGS:
+        if not all(isinstance(value, str) for value in table[name]):
+            raise TypeError(f"column {name}: expected strings, so that '010' stays '010'")
+    for name in _integers(label_kind):
+        if not pd.api.types.is_integer_dtype(table[name]):
+            raise TypeError(f"column {name}: expected integers, found {table[name].dtype}")
     kinds = dict.fromkeys(STRINGS, "str") | dict.fromkeys(_integers(label_kind), "int64")
     return table.astype(kinds | dict.fromkeys([PROBABILITY + name for name in classes], "float64"))
 

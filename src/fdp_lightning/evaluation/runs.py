@@ -180,7 +180,7 @@ def _computed(folder: Path, written: Mapping[str, Any], table: pd.DataFrame, cla
         if "baselines" in written or (folder / baselines.FILE).is_file():
             of_baselines = baselines.read_baselines(folder / baselines.FILE)
             computed["baselines"] = baselines.score_baselines(of_baselines, last, classes)
-    except (TypeError, AttributeError, ValueError, KeyError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} was altered ({error!r}). {again}") from error
     if more := sorted(set(written["selections"]) - set(computed["selections"])):
         raise UserError(f"{path} does not match predictions.csv (no selections {', '.join(more)} there). {again}")
