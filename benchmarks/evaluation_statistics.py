@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from _measuring import Measurement, Row, alternate, finish, options_of
-from fdp_lightning.evaluation.intervals import paired_differences, subject_intervals
+from fdp_lightning.evaluation.intervals import compare_outcomes, subject_intervals
 from fdp_lightning.evaluation.predictions import Outcomes, read_predictions, write_predictions
 from fdp_lightning.evaluation.summary import summarise
 
@@ -54,8 +54,8 @@ def jobs(studies: Mapping[str, tuple[int, int, int]]) -> Iterator[tuple[str, str
         runs = [study(clips, subjects, count, seed) for seed in range(6)]
         a, b = runs[0], runs[3]
         yield name, "intervals over subjects", partial(_intervals, a, classes)
-        yield name, "paired differences", partial(paired_differences, [a], [b], classes)
-        yield name, "paired differences, 3 seeds each", partial(paired_differences, runs[:3], runs[3:], classes)
+        yield name, "paired differences", partial(_differences, [a], [b], classes)
+        yield name, "paired differences, 3 seeds each", partial(_differences, runs[:3], runs[3:], classes)
         both = pd.concat([a, a.assign(selection="oracle")], ignore_index=True)
         yield name, "metrics.json, last and oracle", partial(summarise, both, classes, "random", [])
         with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +66,10 @@ def jobs(studies: Mapping[str, tuple[int, int, int]]) -> Iterator[tuple[str, str
 
 def _intervals(table: pd.DataFrame, classes: list[str]) -> object:
     return subject_intervals(Outcomes.of(table, classes))
+
+
+def _differences(a: list[pd.DataFrame], b: list[pd.DataFrame], classes: list[str]) -> object:
+    return compare_outcomes(*([Outcomes.of(table, classes) for table in side] for side in (a, b)))
 
 
 def main() -> None:

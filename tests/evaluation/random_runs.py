@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fdp_lightning.evaluation.predictions import joined, label_kind_of, pool, write_predictions
+from fdp_lightning.evaluation.intervals import Difference, compare_outcomes
+from fdp_lightning.evaluation.predictions import Outcomes, joined, label_kind_of, pool, write_predictions
 from fdp_lightning.evaluation.summary import summarise, write_metrics
 from fdp_lightning.extras import Extra, as_text
 from fdp_lightning.labels import KEY
@@ -35,6 +36,13 @@ def extras_of(signed: bool = False) -> tuple[Extra, ...]:
         Extra("arp_of_input", "image", "ARP of the input", **beside),  # type: ignore[arg-type]
         Extra("similarities", "vector", "features"),
     )
+
+
+def paired_differences(
+    a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], classes: Sequence[str]
+) -> dict[str, Difference]:
+    """Compare tables of the same clips, in any order; each has one selection of one seed."""
+    return compare_outcomes(*([Outcomes.of(table, classes) for table in side] for side in (a, b)))
 
 
 def last(table: pd.DataFrame) -> pd.DataFrame:

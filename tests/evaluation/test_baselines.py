@@ -5,11 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from looks import printed
-from random_runs import CLASSES, last, table_of, write_run
+from random_runs import CLASSES, last, paired_differences, table_of, write_run
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.baselines import BASELINES, FILE, read_baselines, score_baselines, write_baselines
-from fdp_lightning.evaluation.intervals import paired_differences
 from fdp_lightning.evaluation.predictions import Outcomes, read_predictions
 from fdp_lightning.evaluation.report import build_report
 from fdp_lightning.evaluation.runs import read_run
@@ -49,6 +48,19 @@ def test_scores_and_differences_follow_from_the_predictions(run: Path, table: pd
         assert {key: value for key, value in row.items() if key != "last_minus"} == scored(Outcomes.of(part, CLASSES))
         difference = paired_differences([part], [last(table_of(0))], CLASSES)["uf1"]
         assert row["last_minus"]["uf1"] == {"value": difference.value, "ci95": difference.ci95, "p": difference.p}
+
+
+def test_predictions_of_another_run_are_refused(table: pd.DataFrame) -> None:
+    own = last(table_of(0))
+    relabelled = own.assign(target=own["target"].where(own["clip"] != "002_3", "others"))
+    for other, message in (
+        (own.iloc[1:], "1 clips not among the predictions: synthetic/001/001_1@1"),
+        (pd.concat([own, own.iloc[:1]]), "more than once: synthetic/001/001_1@1"),
+        (relabelled, "target: synthetic/002/002_3"),
+        (own.rename(columns={"prob_others": "prob_fear"}), "other classes"),
+    ):
+        with pytest.raises(UserError, match=message):
+            score_baselines(table, other, CLASSES)
 
 
 def test_terminal_report_and_tables_show_each_baseline(run: Path, tmp_path: Path) -> None:

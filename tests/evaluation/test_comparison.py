@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from looks import Page, printed
-from random_runs import CLASSES, FOLD, write_run
+from random_runs import CLASSES, FOLD, paired_differences, write_run
 
-from fdp_lightning.evaluation.intervals import paired_differences
 from fdp_lightning.evaluation.published import Published
 from fdp_lightning.evaluation.runs import Run, read_run
 from fdp_lightning.evaluation.tables.comparison import BLOCKS, Variant, compare

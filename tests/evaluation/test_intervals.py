@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from random_runs import CLASSES, table_of
+from random_runs import CLASSES, paired_differences, table_of
 from scipy.stats import t
 from sklearn.metrics import f1_score
 
-from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.intervals import jackknife, mean_interval, paired_differences, subject_intervals
+from fdp_lightning.evaluation.intervals import jackknife, mean_interval, subject_intervals
 from fdp_lightning.evaluation.metrics import accuracy, score_functions
 from fdp_lightning.evaluation.predictions import Outcomes
 from fdp_lightning.labels import LabelKind
@@ -147,16 +146,3 @@ def test_clips_are_paired_by_dataset_subject_clip_and_onset() -> None:
     first, second = ((table["target"] == table["prediction"]).mean() for table in (a, b))
     assert first != second and found.value == pytest.approx(second - first)
     assert found == paired_differences([a], [b], CLASSES)["accuracy"]
-
-
-def test_tables_of_different_clips_targets_or_classes_cannot_be_paired() -> None:
-    a = last(0)
-    relabelled = a.assign(target=a["target"].where(a["clip"] != "002_3", "others"))
-    for second, message in (
-        (a.iloc[1:], "1 clips only in the first: synthetic/001/001_1@1"),
-        (pd.concat([a, a.iloc[:1]]), "more than once: synthetic/001/001_1@1"),
-        (relabelled, "target: synthetic/002/002_3"),
-        (a.assign(prediction="fear"), "fear"),
-    ):
-        with pytest.raises(UserError, match=message):
-            paired_differences([a], [second], CLASSES)

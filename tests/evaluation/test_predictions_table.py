@@ -67,7 +67,7 @@ def test_label_arrays_are_the_named_labels() -> None:
     [
         (lambda text: "", "empty"),
         (lambda text: text[:-2], "truncated"),
-        (lambda text: text.replace("selection", "chosen", 1), "lack the columns selection"),
+        (lambda text: text.replace("selection", "chosen", 1), "expected the columns"),
         (lambda text: text.replace(",101,", ",1e2,", 1), "expected a number"),
         (lambda text: re.sub(",happiness,happiness,", ",happiness,disgust,", text, count=1), "highest probability"),
         (lambda text: text.replace(",last,", ",best,", 1), "selection is not one of"),

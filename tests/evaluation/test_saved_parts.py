@@ -6,6 +6,8 @@ import io
 import re
 import xml.etree.ElementTree as ElementTree
 
+import pandas as pd
+
 from fdp_lightning.evaluation.charts import curves_chart
 from fdp_lightning.evaluation.pages import palette, standalone, with_links
 
@@ -33,8 +35,7 @@ def test_a_saved_table_has_its_notes_in_columns_of_their_own() -> None:
 
 
 def test_a_saved_figure_is_a_complete_svg_without_css_variables() -> None:
-    line = {name: [0.0, 1.0] for name in ("epoch", "mean", "low", "high")}
-    chart = curves_chart({"train": line}, 'a <label> & "more"')  # type: ignore[dict-item]
+    chart = curves_chart({"train": pd.DataFrame({"001": [0.0, 1.0]})}, 'a <label> & "more"')
     page = with_links(f"<figure><figcaption>loss</figcaption>{chart}</figure>")
     text = saved(page, "svg")
     drawing = ElementTree.fromstring(text)

@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from looks import printed
-from random_runs import CLASSES, FOLD, last, table_of, write_run
+from random_runs import CLASSES, FOLD, last, paired_differences, table_of, write_run
 
-from fdp_lightning.evaluation.intervals import paired_differences
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.tables.comparison import Table, Variant, variant_tables
 from fdp_lightning.evaluation.tables.render import baselines, variants_grid, write_variants

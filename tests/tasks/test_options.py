@@ -17,8 +17,8 @@ from fdp_lightning.data.faces.prepare_clip import COLOURS
 from fdp_lightning.data.loading.sampling import RULES, SHORT
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.intervals import paired_differences
-from fdp_lightning.evaluation.predictions import read_predictions
+from fdp_lightning.evaluation.intervals import compare_outcomes
+from fdp_lightning.evaluation.predictions import Outcomes, read_predictions
 from fdp_lightning.instantiate import build, build_model
 from fdp_lightning.models.classification_loss import CLASS_WEIGHTINGS
 from fdp_lightning.models.dynamic_image import DYNAMIC_IMAGES, MOTION_MEASURES
@@ -178,7 +178,7 @@ def test_bf16_on_the_cpu_learns_as_float32_does(tmp_path: Path) -> None:
         assert scores["ci95"]["uf1"][0] > 0.4  # chance is 0.2: there was something to learn
     names = [f"prob_{name}" for name in classes]
     assert not tables[0][names].equals(tables[1][names])  # the precision did differ
-    differences = paired_differences([tables[0]], [tables[1]], classes)
+    differences = compare_outcomes(*([Outcomes.of(table, classes)] for table in tables))
     for name in ("accuracy", "uf1", "uar"):
         interval = differences[name].ci95
         assert interval is not None and interval[0] <= 0 <= interval[1], differences

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.evaluation.intervals import paired_differences
+from fdp_lightning.evaluation.intervals import compare_outcomes
 from fdp_lightning.evaluation.predictions import (
     SELECTION,
     Outcomes,
@@ -53,13 +53,16 @@ def score_baselines(pooled: pd.DataFrame, last: pd.DataFrame, classes: Sequence[
     gets its scores, `ci95` and `confusion` like a selection, and `last_minus`: for each score the difference `last` −
     baseline (`value`), with the `ci95` and `p` of the paired jackknife over subjects.
     """
+    if list(pooled.columns) != list(last.columns):
+        raise UserError(f"{FILE}: other classes than those of predictions.csv. The file belongs to another run.")
     result = {}
     for name in BASELINES:
         part = pooled[pooled[SELECTION] == name]
         if len(part):
             if why := clip_difference(last, part, ("missing", "not among the predictions")):
                 raise UserError(f"{FILE}, {name}: {why}. The file belongs to another run.")
-            differences = paired_differences([part], [last], classes)
+            of_part, of_last = (Outcomes.of(table, classes) for table in (part, last))
+            differences = compare_outcomes([of_part], [of_last])
             last_minus = {score: asdict(difference) for score, difference in differences.items()}
-            result[name] = {**scored(Outcomes.of(part, classes)), "last_minus": last_minus}
+            result[name] = {**scored(of_part), "last_minus": last_minus}
     return result

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ VARIABLES = {INK: "--ink", QUIET: "--quiet", LINE: "--line", ACCENT: "--accent",
 
 # Each part of the data looks the same in every drawing.
 LINES = {"train": (ACCENT, "-"), "test": (SECOND, "--"), "inner": (INK, ":")}
+
+MOST_LINES = 60  # folds drawn as single lines; if there are more, the first by name
 
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
@@ -40,19 +43,17 @@ STYLE: Any = {
 }
 
 
-def curves_chart(curves: Mapping[str, Mapping[str, np.ndarray]], label: str) -> Markup:
-    """Draw one quantity over the epochs: mean over folds as a line, lowest to highest fold as a band.
-
-    `curves` has for each line ("train", "test", …) arrays `epoch`, `mean`, `low`, `high`, each of shape (epochs,).
-    """
+def curves_chart(curves: Mapping[str, pd.DataFrame], label: str) -> Markup:
+    """Draw one quantity of `folds.Curves` over the epochs: mean over folds, lowest to highest fold as a band."""
 
     def draw(axes: "Axes") -> None:
-        for name, line in curves.items():
+        for name, values in curves.items():
             colour, dash = LINES.get(name, (QUIET, ":"))
-            axes.fill_between(line["epoch"], line["low"], line["high"], color=colour, alpha=0.12, linewidth=0)
-            for edge in ("low", "high"):  # the band alone is too faint for readers with low vision
-                axes.plot(line["epoch"], line[edge], color=colour, linestyle=dash, linewidth=0.6, alpha=0.75)
-            axes.plot(line["epoch"], line["mean"], color=colour, linestyle=dash, label=name)
+            low, high = values.min(axis=1), values.max(axis=1)
+            axes.fill_between(values.index, low, high, color=colour, alpha=0.12, linewidth=0)
+            for edge in (low, high):  # the band alone is too faint for readers with low vision
+                axes.plot(edge, color=colour, linestyle=dash, linewidth=0.6, alpha=0.75)
+            axes.plot(values.mean(axis=1), color=colour, linestyle=dash, label=name)
         _over_epochs(axes, len(curves))
 
     return _svg(draw, label)
@@ -116,16 +117,16 @@ def scores_chart(metrics: Mapping[str, Any], names: Mapping[str, str], baseline_
     return _svg(draw, f"Scores of selection last and of the baselines: {described}.", size=(4.2, 2.5))
 
 
-def folds_chart(lines: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], label: str) -> Markup:
-    """Draw one quantity over the epochs: one thin line per fold for each part of the data ("train", "test", …)."""
+def folds_chart(curves: Mapping[str, pd.DataFrame], label: str) -> Markup:
+    """Draw one quantity of `folds.Curves` over the epochs: a thin line for each of the first folds."""
 
     def draw(axes: "Axes") -> None:
-        for name, folds in lines.items():
+        for name, values in curves.items():
             colour, dash = LINES.get(name, (QUIET, ":"))
-            for number, (epochs, values) in enumerate(folds):
-                of_part = name if number == 0 else None
-                axes.plot(epochs, values, color=colour, linestyle=dash, linewidth=0.8, alpha=0.8, label=of_part)
-        _over_epochs(axes, len(lines))
+            for number, fold in enumerate(values.columns[:MOST_LINES]):
+                look: Any = {"color": colour, "linestyle": dash, "label": None if number else name}
+                axes.plot(values[fold].dropna(), linewidth=0.8, alpha=0.8, **look)
+        _over_epochs(axes, len(curves))
 
     return _svg(draw, label)
 
@@ -165,11 +166,11 @@ MARKS = (
 """Marks of classes in a drawing: colour, matplotlib's marker, and the character for the page's legend."""
 
 
-def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, groups_by: str = "colour") -> Markup:
+def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, by_colour: bool) -> Markup:
     """Draw clips as points of a plane, (n, 2), each of a group, (n,).
 
-    Groups are distinguished by "colour" or, if there are too many for colours, by their mean and "lines" from it to
-    each point or, if there are too many lines, an "ellipse" of one standard deviation.
+    Groups are distinguished by colour or, if there are too many for colours, by their mean and an ellipse of one
+    standard deviation.
     """
     angle = np.linspace(0, 2 * np.pi, 49)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -177,19 +178,16 @@ def plane_chart(points: np.ndarray, groups: np.ndarray, label: str, groups_by: s
     def draw(axes: "Axes") -> None:
         for group in np.unique(groups):
             own = points[groups == group]
-            if groups_by == "colour":
+            if by_colour:
                 colour, marker, _ = MARKS[group % len(MARKS)]
                 axes.plot(*own.T, marker, color=colour, markersize=4.5, alpha=0.85, linestyle="none")
                 continue
             middle = own.mean(axis=0)
-            if groups_by == "ellipse":
-                # The singular vectors are the axes of the ellipse.
-                _, sizes, directions = np.linalg.svd((own - middle) / np.sqrt(len(own)), full_matrices=False)
-                outline = middle + (circle[:, : len(sizes)] * sizes) @ directions
-            else:  # from the middle to each point and back
-                outline = np.stack([np.broadcast_to(middle, own.shape), own], axis=1).reshape(-1, 2)
-            axes.plot(*own.T, "o", color=ACCENT, markersize=1.5 if groups_by == "ellipse" else 2.5)
-            axes.plot(*outline.T, color=QUIET, linewidth=0.7, alpha=0.85)
+            # The singular vectors are the axes of the ellipse.
+            _, sizes, directions = np.linalg.svd((own - middle) / np.sqrt(len(own)), full_matrices=False)
+            axes.plot(*own.T, "o", color=ACCENT, markersize=1.5)
+            ellipse = middle + (circle[:, : len(sizes)] * sizes) @ directions
+            axes.plot(*ellipse.T, color=QUIET, linewidth=0.7, alpha=0.85)
             axes.plot(*middle, "D", color=SECOND, markersize=4.5, zorder=3)
         axes.set(xticklabels=[], yticklabels=[], xlabel="first component", ylabel="second component")
 
@@ -260,7 +258,6 @@ def _svg(draw: Any, label: str, size: tuple[float, float] = (3.7, 2.4)) -> Marku
     text = re.sub(r'\bid="', f'id="{own}-', text)
     text = re.sub(r'(href="|url\()#', rf"\1#{own}-", text)
     # The page sets the size; inside HTML the namespaces are implied.
-    box = re.search(r'viewBox="[^"]*"', text)
-    opening = f'<svg {box.group(0) if box else ""} role="img" aria-label="{escape(label)}">'
-    text = opening + text[text.index(">") + 1 :]
+    about = f'role="img" aria-label="{escape(label)}"'
+    text = re.sub(r'^<svg [^>]*(viewBox="[^"]*")[^>]*>', lambda found: f"<svg {found[1]} {about}>", text)
     return Markup(re.sub(r"\n\s*", "\n", text).strip())

@@ -97,42 +97,27 @@ def qualities(outputs: Outputs, reference: str) -> dict[str, dict[str, np.ndarra
 def quality_table(outputs: Outputs, reference: str, values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
     """Average `qualities` over all held-out clips, with intervals over subjects.
 
-    `rows` has, for each image that any clip has: its `key` and `name`; the number `n` of clips that have it; the means
-    `psnr` (over clips for which it is finite; infinite if there are none), `ssim` and `correlation`, each with `…_ci95`
-    (a pair or None); and `same`, the number of clips whose image equals the reference. The table's own `n` counts all
-    clips. `nearer` has, for each image of the training, its `name` and the number `n` of clips whose first image has a
-    higher PSNR. `reference` and `first` are titles.
+    `rows` has, for each image that any clip has, its `title`; the number `n_clips` of clips that have it; the means of
+    `QUALITIES`, `psnr` over clips for which it is finite and None if there are none; their intervals in `ci95`, None if
+    unknown; and `same`, the number of clips whose image equals the reference. `n_clips` counts all clips; `reference`
+    is a title.
     """
     extras = {extra.name: extra for extra in outputs.extras}
-    neutral = extras[reference].neutral
     everyone = subjects_of(outputs)
-    rows = []
+    rows = {}
     for key, whole in values.items():
         known = ~np.isnan(whole["psnr"])
         if not known.any():
             continue
-        each, subjects = {score: of_clips[known] for score, of_clips in whole.items()}, everyone[known]
-        decibel = each["psnr"]
-        finite = np.isfinite(decibel)
-        row = {
-            "key": key,
-            "name": f"uniform image of {neutral:g}" if key == EVEN else extras[key].title,
-            "n": len(subjects),
-            "psnr": float(decibel[finite].mean()) if finite.any() else float("inf"),
-            "psnr_ci95": clip_mean_interval(decibel[finite], subjects[finite]),
-            "same": int((~finite).sum()),
+        finite = {score: known & np.isfinite(whole[score]) for score in QUALITIES}
+        rows[key] = {
+            "title": f"uniform image of {extras[reference].neutral:g}" if key == EVEN else extras[key].title,
+            "n_clips": int(known.sum()),
+            **{name: float(whole[name][rows].mean()) if rows.any() else None for name, rows in finite.items()},
+            "ci95": {name: clip_mean_interval(whole[name][rows], everyone[rows]) for name, rows in finite.items()},
+            "same": int((known & ~finite["psnr"]).sum()),
         }
-        for score in ("ssim", "correlation"):
-            row |= {score: float(each[score].mean()), f"{score}_ci95": clip_mean_interval(each[score], subjects)}
-        rows.append(row)
-    first, *others = references(outputs.extras)[reference]
-    nearer = [
-        {"name": other.title, "n": int((values[first.name]["psnr"] > values[other.name]["psnr"]).sum())}
-        for other in others
-        if other.of == "training"
-    ]
-    titles = {"reference": extras[reference].title, "first": first.title}
-    return {**titles, "rows": rows, "n": len(everyone), "nearer": nearer}
+    return {"reference": extras[reference].title, "rows": rows, "n_clips": len(everyone)}
 
 
 def subjects_of(outputs: Outputs) -> np.ndarray:
@@ -161,15 +146,12 @@ def extra_scores(run: Path) -> dict[str, Any]:
             scores[extra.name] = {**about, "n_clips": len(curves), "tau": tau if np.isfinite(tau) else None}
     for reference in references(outputs.extras):
         table = quality_table(outputs, reference, qualities(outputs, reference))
-        rows = {}
-        for row in table["rows"]:
-            means = {score: row[score] if np.isfinite(row[score]) else None for score in QUALITIES}
-            intervals = {score: row[f"{score}_ci95"] for score in QUALITIES}
-            rows[row["key"]] = {"title": row["name"], "n_clips": row["n"], **means, "ci95": intervals}
-        even = rows.pop(EVEN, None)
-        scores |= {name: {**row, "reference": table["reference"]} for name, row in rows.items()}
-        if even is not None:
-            scores[reference] = {"title": table["reference"], "n_clips": table["n"], EVEN: even}
+        for name, row in table["rows"].items():
+            del row["same"]
+            if name == EVEN:
+                scores[reference] = {"title": table["reference"], "n_clips": table["n_clips"], EVEN: row}
+            else:
+                scores[name] = {**row, "reference": table["reference"]}
     return scores
 
 

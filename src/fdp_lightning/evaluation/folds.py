@@ -23,29 +23,24 @@ UNREADABLE = (ValueError, KeyError, OSError, EOFError, IndexError, zipfile.BadZi
 # Not drawn: the mean over folds of a fold's F1 or recall looks like a pooled score, but is not one.
 FOLD_SCORES = ("uf1", "uar", "weighted_f1", "f1")
 
-# {quantity: {"train" | "test": {"epoch" | "mean" | "low" | "high": (epochs,)}}}
-Curves = dict[str, dict[str, dict[str, np.ndarray]]]
+Curves = dict[str, dict[str, pd.DataFrame]]
+"""Quantity → part of the data ("train", "test", …) → values, a row per epoch and a column per fold."""
 
 
-def mean_curves(tables: Mapping[str, pd.DataFrame], note: str) -> tuple[Curves, str]:
-    """Summarise the tables of `fold_curves` over folds; also return what is shown, or why nothing is, in a sentence.
-
-    Losses come first; low and high are the lowest and the highest fold in each epoch.
-    """
+def by_quantity(tables: Mapping[str, pd.DataFrame]) -> Curves:
+    """Arrange the tables of `fold_curves` by quantity, losses first; epochs that no fold measured are left out."""
     if not tables:
-        return {}, note or "No fold of this run has a curves.csv."
+        return {}
     quantities: Curves = {}
-    together = pd.concat(tables.values())
-    for column in together.columns:
+    by_epoch = {fold: table.groupby(level="epoch").mean() for fold, table in tables.items()}
+    together = pd.concat(by_epoch, axis=1).sort_index()
+    for column in together.columns.unique(level=1):
         part, _, quantity = column.rpartition("/")
-        if quantity in FOLD_SCORES:
-            continue
-        by_epoch = together[column].dropna().groupby(level="epoch").agg(mean="mean", low="min", high="max")
-        if len(by_epoch):
-            line = {name: values.to_numpy() for name, values in by_epoch.reset_index().items()}
-            quantities.setdefault(quantity, {})[part or quantity] = line
+        values = together.xs(column, axis=1, level=1).dropna(how="all")
+        if quantity not in FOLD_SCORES and len(values):
+            quantities.setdefault(quantity, {})[part or quantity] = values
     ordered = sorted(quantities, key=lambda name: (name != "loss", not name.endswith("loss")))
-    return {name: quantities[name] for name in ordered}, f"{len(tables)} folds. {note}".strip()
+    return {name: quantities[name] for name in ordered}
 
 
 def fold_curves(run: Path) -> tuple[dict[str, pd.DataFrame], str]:
@@ -173,10 +168,8 @@ def frame_positions(frames: np.ndarray) -> np.ndarray:
 
 def apex_position(frames: np.ndarray, apex: float) -> float | None:
     """Map the apex to the scale of `frame_positions`; None if it is unknown or outside the clip."""
-    span = float(frames[-1]) - float(frames[0])
-    if not np.isfinite(apex) or span <= 0 or not frames[0] <= apex <= frames[-1]:
-        return None
-    return (float(apex) - float(frames[0])) / span
+    first, last = float(frames[0]), float(frames[-1])
+    return (float(apex) - first) / (last - first) if first <= apex <= last and first < last else None
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:

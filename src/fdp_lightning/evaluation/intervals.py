@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.special import expit, logit, stdtr, stdtrit  # scipy.stats takes a second to import for the same functions
 
-from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.metrics import CountScore, Score, unit_f1
-from fdp_lightning.evaluation.predictions import Outcomes, clip_difference, label_kind_of
-from fdp_lightning.labels import JOIN
+from fdp_lightning.evaluation.predictions import Outcomes
 
 LEVEL = 0.95
 _NOTHING = 1e-12  # differences below this are floating-point differences between equal scores
@@ -170,35 +167,6 @@ class Difference:
     value: float
     ci95: list[float] | None
     p: float | None
-
-
-def paired_differences(
-    a: Sequence[pd.DataFrame], b: Sequence[pd.DataFrame], classes: Sequence[str]
-) -> dict[str, Difference]:
-    """Compare every score of two variants, b − a, each given as the predictions of one selection for one or more seeds.
-
-    See `compare_outcomes` for the statistics. UserError if the tables differ in clips or targets, repeat a clip, or
-    contain other classes; ValueError if a side has no table, or a table has several selections.
-    """
-    if not a or not b:
-        raise ValueError("each side needs at least one table")
-    for place, table in enumerate(tables := [*a, *b], start=1):
-        if table["selection"].nunique() != 1:
-            raise ValueError("a paired test takes the predictions of exactly one selection of each run")
-        if why := clip_difference(tables[0], table):
-            raise UserError(
-                f"the first run and run {place} cannot be paired: {why}. Compare runs of the same protocol, "
-                "labels and options that leave clips out (data.policy, protocol.untested)."
-            )
-        names = {*table["target"], *table["prediction"]}
-        if label_kind_of(table).is_multi:
-            names = {name for text in names if text for name in text.split(JOIN)}
-        if foreign := sorted(names - set(classes)):
-            raise UserError(
-                f"run {place} has other classes than the first ({', '.join(foreign)}; expected {', '.join(classes)}): "
-                "compare runs of the same class list."
-            )
-    return compare_outcomes([Outcomes.of(table, classes) for table in a], [Outcomes.of(table, classes) for table in b])
 
 
 def compare_outcomes(a: Sequence[Outcomes], b: Sequence[Outcomes]) -> dict[str, Difference]:

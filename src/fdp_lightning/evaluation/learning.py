@@ -15,7 +15,7 @@ import pandas as pd
 
 from fdp_lightning.evaluation.folds import fold_curves, fold_facts
 from fdp_lightning.evaluation.metrics import RANKED_BY, SCORE_NAMES
-from fdp_lightning.evaluation.predictions import label_kind_of
+from fdp_lightning.evaluation.predictions import label_kind_of, some_of
 from fdp_lightning.labels import JOIN
 
 DECISIVE = ("one_class", "at_baseline")
@@ -34,8 +34,6 @@ WHAT_TO_TRY = (
     "Train for more steps (model.optimizer.steps), look at the training curves in the report (does the "
     "training loss fall?), and check the labels with task=check_data."
 )
-
-_NAMED_AT_MOST = 6
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _one_class(last: pd.DataFrame) -> Sign | None:
     stuck = [fold for fold in judged if shares["prediction"][fold] >= ONE_ANSWER]
     what = "set of units" if label_kind_of(last).is_multi else "class"
     if len(judged) >= min(2, len(folds)) and len(judged) and len(stuck) >= MANY_FOLDS * len(judged):
-        return Sign("one_class", f"{len(stuck)} of {len(judged)} folds each predict a single {what} ({_some(stuck)})")
+        return Sign("one_class", f"{len(stuck)} of {len(judged)} folds each predict a single {what} ({some_of(stuck)})")
     # Folds too small to be judged individually may still be stuck, and show it together.
     if _top_share(last["target"]) <= ROOM and (share := _top_share(last["prediction"])) >= ONE_ANSWER:
         predicted = last["prediction"].mode().iloc[0] or "none"
@@ -185,7 +183,7 @@ def _missing_class(last: pd.DataFrame, trainings: Sequence[FoldTraining]) -> Sig
     return Sign(
         "missing_class",
         f"{len(lacking)} of {last['fold'].nunique()} folds had no training clip of a class that they test "
-        f"({_some(lacking, '; ')})",
+        f"({some_of(lacking, '; ')})",
     )
 
 
@@ -198,8 +196,3 @@ def _few_steps(trainings: Sequence[FoldTraining]) -> Sign | None:
 
 def _top_share(values: pd.Series) -> float:
     return float(values.value_counts(normalize=True).iloc[0])
-
-
-def _some(names: Sequence[str], join: str = ", ") -> str:
-    more = len(names) - _NAMED_AT_MOST
-    return join.join([*names[:_NAMED_AT_MOST], *([f"and {more} more"] if more > 0 else [])])

@@ -91,17 +91,10 @@ def weighted_f1(matrix: np.ndarray) -> np.ndarray:
 def unit_confusions(target: np.ndarray, prediction: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
     """Count, for each unit, the clips that show it (`target`) and those predicted to (`prediction`), both bool, (n, K).
 
-    Returns [[TN, FP], [FN, TP]] per unit, (K, 2, 2); with G groups, see `confusion`, (G, K, 2, 2). ValueError if the
-    shapes differ, or the values are not booleans: probabilities would count as shown.
+    Returns [[TN, FP], [FN, TP]] per unit, (K, 2, 2); with G groups, see `confusion`, (G, K, 2, 2).
     """
-    target, prediction = np.asarray(target), np.asarray(prediction)
-    if target.shape != prediction.shape or target.ndim != 2 or {target.dtype, prediction.dtype} != {np.dtype(bool)}:
-        raise ValueError(f"expected two tables of booleans (n, K): {target.shape} {target.dtype}, {prediction.shape}")
-    units = target.shape[1]
-    first = np.zeros((len(target), 1), dtype=np.int64) if groups is None else groups[:, None] * units
-    places = first + np.arange(units)
-    counts = confusion(target.ravel(), prediction.ravel(), 2, places.ravel())
-    return counts if groups is None else counts.reshape(-1, units, 2, 2)
+    of_units = zip(target.T, prediction.T, strict=True)
+    return np.stack([confusion(*of_unit, 2, groups) for of_unit in of_units], axis=-3)
 
 
 def unit_support(matrices: np.ndarray) -> np.ndarray:

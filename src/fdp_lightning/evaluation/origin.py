@@ -25,19 +25,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_text(path: Path) -> str:
-    """Read a text file of a run; '' if it is missing."""
-    return foreign.read_plain(path).decode("utf-8", errors="replace") if path.exists() else ""
-
-
-def command_of(path: Path) -> str:
-    """Return the entry `command` of a configuration file; '' if there is none."""
-    try:
-        return str(foreign.read_yaml(path).get("command") or "")
-    except (UserError, FileNotFoundError):  # the page shows the text either way
-        return ""
-
-
 def made_with(run: Path, environment: Mapping[str, Any]) -> dict[str, str]:
     """Return facts on when, for how long and on what a run was made; facts that its files lack are omitted."""
     known: dict[str, str] = {}
@@ -89,9 +76,6 @@ def _moment(text: str) -> str:
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
 
 
-KEYS = ("model", "parameters", "steps")
-
-
 def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the entries of metrics.json that describe the model, from the facts of the folds (fold.json).
 
@@ -104,7 +88,7 @@ def trained(folds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     model, parameters = kinds.pop() if len(kinds) == 1 else (None, None)
     if model is not None and parameters is None and steps == {None}:  # not a network
         return {"model": model}
-    if model is None or parameters is None or None in steps:
+    if None in (model, parameters, *steps):
         return {}
     few, many = min(steps), max(steps)  # type: ignore[type-var]
     return {"model": model, "parameters": parameters, "steps": few if few == many else [few, many]}
@@ -121,19 +105,18 @@ def mixed_versions(folds: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def trained_line(facts: Mapping[str, str]) -> str:
     """Return `fdp_tiny, 90 123 parameters, 112 steps per fold` from `trained_facts`; '' if there are none."""
-    if "parameters" not in facts:
-        return facts.get("model", "")
-    return f"{facts['model']}, {facts['parameters']} parameters, {facts['steps per fold']} steps per fold"
+    return ", ".join(fact if name == "model" else f"{fact} {name}" for name, fact in facts.items())
 
 
 def trained_facts(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Return `model`, `parameters` and `steps per fold` as text; empty if metrics.json lacks them."""
-    if metrics.get("model") is not None and not {"parameters", "steps"} & set(metrics):
-        return {"model": str(metrics["model"])}
-    if any(metrics.get(key) is None for key in KEYS):
-        return {}
-    parameters, steps = thousands(metrics["parameters"]), span(metrics["steps"])
-    return {"model": str(metrics["model"]), "parameters": parameters, "steps per fold": steps}
+    """Return `model`, `parameters` and `steps per fold` as text, without those that metrics.json lacks."""
+    model, parameters, steps = (metrics.get(name) for name in ("model", "parameters", "steps"))
+    facts = {
+        "model": model,
+        "parameters": None if parameters is None else thousands(parameters),
+        "steps per fold": None if steps is None else span(steps),
+    }
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def span(steps: int | Sequence[int]) -> str:

@@ -9,7 +9,6 @@ import html
 import re
 from collections.abc import Sequence
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 _BOX = re.compile(r'<div class="box"[^>]*aria-label="([^"]*)"[^>]*>(?:(?!</div>).)*<table.*?</div>', re.DOTALL)
-_FIGURE = re.compile(r"<figcaption>((?:(?!</figcaption>).)*)</figcaption>(<svg.*?</svg>)", re.DOTALL)
+_FIGURE = re.compile(r'</figcaption>(<svg[^>]*aria-label="([^"]*)".*?</svg>)', re.DOTALL)
+_SMALL = re.compile(r"<small\b[^>]*>(.*?)</small>", re.DOTALL)
 _VARIABLE = re.compile(r"var\((--[\w-]+)\)")
 
 
@@ -50,10 +50,8 @@ def with_links(page: str) -> str:
         return f'{found[0]}<p class="save">{links}</p>'
 
     def figure_link(found: re.Match[str]) -> str:
-        label = re.search(r'aria-label="([^"]*)"', found[2])
-        caption = " ".join(re.sub(r"<[^>]*>", " ", found[1]).split())
-        name = html.unescape(label[1] if label else caption)[:80]
-        return f'{found[0]}<p class="save">{_link(name, "SVG", "svg", "image/svg+xml", standalone(found[2]))}</p>'
+        name = html.unescape(found[2])[:80]
+        return f'{found[0]}<p class="save">{_link(name, "SVG", "svg", "image/svg+xml", standalone(found[1]))}</p>'
 
     return _FIGURE.sub(figure_link, _BOX.sub(table_links, page))
 
@@ -67,12 +65,11 @@ def _link(name: str, kind: str, suffix: str, media: str, content: str) -> str:
 
 def standalone(drawing: str) -> str:
     """Convert a drawing of a page to an SVG file with the page's light colours and background."""
-    box = re.search(r'viewBox="[\d.-]+ [\d.-]+ ([\d.]+) ([\d.]+)"', drawing)
-    size = f' width="{box[1]}" height="{box[2]}"' if box else ""
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     background = f'<rect width="100%" height="100%" fill="{palette()["--page"]}"/>'
-    opened = re.sub(r"^<svg([^>]*)>", rf'<svg {names}{size}\1 font-family="sans-serif">{background}', drawing)
-    return _VARIABLE.sub(lambda found: palette()[found[1]], opened) + "\n"
+    opened = rf'<svg {names} width="\2" height="\3"\1 font-family="sans-serif">{background}'
+    drawing = re.sub(r'^<svg( viewBox="\S+ \S+ (\S+) (\S+)"[^>]*)>', opened, drawing)
+    return _VARIABLE.sub(lambda found: palette()[found[1]], drawing) + "\n"
 
 
 @cache
@@ -82,45 +79,18 @@ def palette() -> dict[str, str]:
     return dict(re.findall(r"(--[\w-]+): (#\w+)", css[: css.index("@media")]))
 
 
-class _Rows(HTMLParser):
-    """Parser that collects the cells of a table, each as its main text and its small print."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[list[tuple[str, str]]] = []
-        self._cell: list[list[str]] | None = None
-        self._small = 0
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("th", "td"):
-            self._cell = [[], []]
-        elif tag == "small":
-            self._small = 1
-            if self._cell and self._cell[1]:
-                self._cell[1].append("; ")
-        elif tag == "br" and self._cell:
-            self._cell[self._small].append(" ")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("th", "td") and self._cell:
-            main, small = (" ".join("".join(part).split()).strip("; ") for part in self._cell)
-            self.rows[-1].append((main, small))
-            self._cell = None
-        elif tag == "small":
-            self._small = 0
-
-    def handle_data(self, data: str) -> None:
-        if self._cell:
-            self._cell[self._small].append(data)
-
-
 def table_rows(table: str) -> list[list[tuple[str, str]]]:
-    """Return the rows of an HTML table, each cell as its main text and its small print."""
-    parser = _Rows()
-    parser.feed(table)
-    return [row for row in parser.rows if row]
+    """Return the rows of a table of our templates, each cell as its main text and its small print."""
+    rows = []
+    for row in re.findall(r"<tr\b.*?</tr>", table, re.DOTALL):
+        cells = re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        small = ["; ".join(filter(None, map(_text, _SMALL.findall(cell)))) for cell in cells]
+        rows.append(list(zip([_text(_SMALL.sub("", cell)) for cell in cells], small, strict=True)))
+    return rows
+
+
+def _text(markup: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", markup)).split())
 
 
 def table_csv(rows: Sequence[Sequence[tuple[str, str]]]) -> str:

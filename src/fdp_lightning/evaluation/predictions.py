@@ -37,7 +37,7 @@ FLAG = "multi_label"
 THRESHOLD = 0.5
 SUM_TOLERANCE = 1e-3
 _LARGEST_INTEGER = np.iinfo(np.int64).max
-NAMED_AT_MOST = 8
+NAMED_AT_MOST = 6
 REBUILD = "Delete the file and repeat the command: finished folds are kept, this one is run again."
 
 
@@ -119,19 +119,13 @@ def read_predictions(
     path = Path(path)
     header, *rows = _records(path)
     header = [SELECTION if name == column else name for name in header]
-    missing = [name for name in LEADING + TRAILING if name not in header]
-    if missing:
-        raise UserError(f"{path}: the predictions lack the columns {', '.join(missing)}. {REBUILD}")
-    classes = _classes_in(header)
-    label_kind = LabelKind.of_flag(FLAG in header)
+    classes, label_kind = _classes_in(header), LabelKind.of_flag(FLAG in header)
     if not classes or header != columns_of(classes, label_kind) or len(set(classes)) < len(classes):
         raise UserError(
             f"{path}: expected the columns {', '.join(LEADING)}, one {PROBABILITY}<class> per class, "
             f"{', '.join(TRAILING)} and, if it is multi-label, {FLAG}, in this order; found {', '.join(header)}. "
             f"{REBUILD}"
         )
-    if not rows:
-        raise UserError(f"{path}: the predictions have a header but no rows. {REBUILD}")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise UserError(f"{path}: row {number} has {len(row)} of {len(header)} values. {REBUILD}")
@@ -169,13 +163,10 @@ def pool(
         raise UserError("No fold has predictions yet: run the folds (task=loso) before pooling them.")
     for frame in frames:
         if list(frame.columns) != columns_of(classes, label_kind):
-            found, wanted = (
-                f"{kind.value}-label: {', '.join(listed)}"
-                for kind, listed in ((label_kind_of(frame), _classes_in(frame.columns)), (label_kind, classes))
-            )
             raise UserError(
-                f"Fold {frame['fold'].iloc[0]} was run with other classes ({found}) than the protocol's "
-                f"({wanted}). Delete its folder and run it again."
+                f"Fold {frame['fold'].iloc[0]} was run with other classes ({', '.join(_classes_in(frame.columns))}; "
+                f"{label_kind_of(frame).value} label) than the protocol's ({', '.join(classes)}; {label_kind.value} "
+                "label). Delete its folder and run it again."
             )
     pooled = pd.concat(frames, ignore_index=True)
     seeds = sorted(set(pooled["seed"]))
@@ -183,7 +174,6 @@ def pool(
         raise UserError(f"The folds have different seeds ({', '.join(map(str, seeds))}): a run has one seed.")
     if names[0] not in set(pooled["selection"]):
         raise UserError(f"No prediction has selection '{names[0]}': run the folds again.")
-    _require_types(expected, [*KEY[:-1], "target"], ["onset"])
     for selection, part in pooled.groupby("selection"):
         if why := clip_difference(expected, part, ("missing", "not in the protocol")):
             raise UserError(
@@ -222,9 +212,13 @@ def clip_difference(
 
 
 def name_keys(clips: pd.MultiIndex) -> str:
-    names = [str(ClipKey(*key)) for key in clips[:NAMED_AT_MOST]]
-    more = len(clips) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
+    return some_of([str(ClipKey(*key)) for key in clips])
+
+
+def some_of(names: Sequence[str], join: str = ", ") -> str:
+    """Join the first names of a list, followed by the number of the others."""
+    more = len(names) - NAMED_AT_MOST
+    return join.join([*names[:NAMED_AT_MOST], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _classes_in(columns: Iterable[str]) -> list[str]:
@@ -238,16 +232,17 @@ def _records(path: Path) -> list[list[str]]:
         raise UserError(f"{path}: expected a predictions table here ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file in UTF-8. {REBUILD}") from error
-    if not text.strip():
-        raise UserError(f"{path}: the predictions are empty. {REBUILD}")
     if found := ESCAPES.search(text):
         raise UserError(f"{path}: the predictions contain {found[0]!r}, which controls a terminal. {REBUILD}")
-    if not text.endswith("\n"):  # otherwise a seed of 42 cut to 4 would go unnoticed
+    if text and not text.endswith("\n"):  # otherwise a seed of 42 cut to 4 would go unnoticed
         raise UserError(f"{path}: the last line has no line end: the file is truncated. {REBUILD}")
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        records = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
         raise UserError(f"{path}: not a table of comma-separated values ({error}). {REBUILD}") from error
+    if len(records) < 2:
+        raise UserError(f"{path}: the predictions are empty. {REBUILD}")
+    return records
 
 
 def _integer(text: str) -> int:
@@ -257,15 +252,6 @@ def _integer(text: str) -> int:
     return number
 
 
-def _require_types(frame: pd.DataFrame, strings: Sequence[str], integers: Sequence[str]) -> None:
-    for name in strings:
-        if not all(isinstance(value, str) for value in frame[name]):
-            raise TypeError(f"column {name}: expected strings, so that '010' stays '010'")
-    for name in integers:
-        if not pd.api.types.is_integer_dtype(frame[name]):
-            raise TypeError(f"column {name}: expected integers, found {frame[name].dtype}")
-
-
 def _integers(label_kind: LabelKind) -> list[str]:
     return [*INTEGERS, *([FLAG] if label_kind.is_multi else [])]
 
@@ -273,14 +259,17 @@ def _integers(label_kind: LabelKind) -> list[str]:
 def _typed(frame: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     label_kind = label_kind_of(frame)
     table = frame[columns_of(classes, label_kind)].reset_index(drop=True)
-    _require_types(table, STRINGS, _integers(label_kind))
+    for name in STRINGS:
+        if not all(isinstance(value, str) for value in table[name]):
+            raise TypeError(f"column {name}: expected strings, so that '010' stays '010'")
+    for name in _integers(label_kind):
+        if not pd.api.types.is_integer_dtype(table[name]):
+            raise TypeError(f"column {name}: expected integers, found {table[name].dtype}")
     kinds = dict.fromkeys(STRINGS, "str") | dict.fromkeys(_integers(label_kind), "int64")
     return table.astype(kinds | dict.fromkeys([PROBABILITY + name for name in classes], "float64"))
 
 
 def _check(frame: pd.DataFrame, classes: Sequence[str], source: str, names: Sequence[str]) -> None:
-    if frame.empty:
-        raise UserError(f"{source}: the predictions are empty. {REBUILD}")
     if label_kind_of(frame).is_multi and (unusable := [name for name in classes if JOIN in name or not name]):
         raise UserError(
             f"{source}: '{unusable[0]}' cannot be a class of a multi-label table, in which targets are the names of "

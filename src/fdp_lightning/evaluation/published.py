@@ -33,37 +33,31 @@ def read_published(path: Path) -> list[Published]:
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")  # spreadsheets write a byte order mark
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path}: expected a table of published numbers ({error.strerror}). Give compare.published=<file>, or "
-            "compare.published=null for none."
+            f"{path}: expected a table of published numbers, as CSV in UTF-8 ({error}). Give compare.published=<file>, "
+            "or compare.published=null for none."
         ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file in UTF-8. Save the table as CSV in UTF-8.") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    joined: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
-    try:
-        if (header := next(reader, [])) != COLUMNS:
-            raise UserError(f"{path}, line 1: expected the columns {', '.join(COLUMNS)}; found {', '.join(header)}.")
-        for cells in reader:
-            if not any(cells):
-                continue
-            row = _checked(cells, f"{path}, line {reader.line_num}")
-            rows = joined.setdefault((row["system"], row["protocol"], row["selection"]), {})
-            if row["metric"] in rows:
-                raise UserError(
-                    f"{path}, line {reader.line_num}: {row['system']} has {row['metric']} on {row['protocol']} "
-                    f"({row['selection']}) twice. Keep one row, and put the other number into its note."
-                )
-            rows[row["metric"]] = row
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not comma-separated values ({error}).") from error
-    systems = []
-    for key, rows in joined.items():
+    reader = csv.reader(io.StringIO(text, newline=""))
+    if (header := next(reader, [])) != COLUMNS:
+        raise UserError(f"{path}, line 1: expected the columns {', '.join(COLUMNS)}; found {', '.join(header)}.")
+    systems: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
+    for cells in filter(any, reader):
+        where = f"{path}, line {reader.line_num}"
+        row = _checked(cells, where)
+        rows = systems.setdefault((row["system"], row["protocol"], row["selection"]), {})
+        if row["metric"] in rows:
+            raise UserError(
+                f"{where}: {row['system']} has {row['metric']} on {row['protocol']} ({row['selection']}) twice. Keep "
+                "one row, and put the other number into its note."
+            )
+        rows[row["metric"]] = row
+    found = []
+    for key, rows in systems.items():
         scores = {metric: float(row["value"]) for metric, row in rows.items()}
         source = "; ".join(dict.fromkeys(row["source"] for row in rows.values()))
-        systems.append(Published(*key, scores, source, _notes({metric: row["note"] for metric, row in rows.items()})))
-    return systems
+        found.append(Published(*key, scores, source, _notes({metric: row["note"] for metric, row in rows.items()})))
+    return found
 
 
 def matching(published: Iterable[Published], protocol: str, datasets: Iterable[str]) -> list[tuple[Published, bool]]:
@@ -95,10 +89,10 @@ def _checked(cells: Sequence[str], where: str) -> dict[str, str]:
     if row["selection"] not in SELECTED:
         raise UserError(f"{where}: selection '{row['selection']}' is not one of {', '.join(SELECTED)}.")
     try:
-        value = float(row["value"])
-    except ValueError as error:
-        raise UserError(f"{where}: value '{row['value']}' is not a number.") from error
-    if not 0 <= value <= 1:
+        is_fraction = 0 <= float(row["value"]) <= 1
+    except ValueError:
+        is_fraction = False
+    if not is_fraction:
         raise UserError(f"{where}: value {row['value']} is not a fraction between 0 and 1 (0.739, not 73.9).")
     return row
 

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 
 from fdp_lightning.evaluation import baselines, charts, metrics
-from fdp_lightning.evaluation.folds import fold_curves, mean_curves, read_outputs
+from fdp_lightning.evaluation.folds import by_quantity, fold_curves, read_outputs
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, has_learned
 from fdp_lightning.evaluation.metrics import SCORE_NAMES, score_functions
-from fdp_lightning.evaluation.origin import command_of, made_with, read_json, read_text, sentence, trained_facts
+from fdp_lightning.evaluation.origin import made_with, read_json, sentence, trained_facts
 from fdp_lightning.evaluation.pages import template, with_links
 from fdp_lightning.evaluation.report_details import (
     calibration,
     embedding,
-    fold_charts,
     fold_rows,
     mistakes_shown,
     subject_rows,
@@ -24,6 +23,7 @@ from fdp_lightning.evaluation.report_extras import sections_shown
 from fdp_lightning.evaluation.runs import read_run
 from fdp_lightning.evaluation.terminal import in_order, interval
 from fdp_lightning.files import write_atomic
+from fdp_lightning.foreign import read_plain
 
 BASELINE_NAMES = {"majority": "majority class", "chance": "chance"}
 UNIT_BASELINE_NAMES = {"constant": "constant", "majority": "majority label", "chance": "chance"}
@@ -60,9 +60,8 @@ def build_report(
     score_names = {name: title for name, title in SCORE_NAMES.items() if name in summary["selections"]["last"]}
     untrained_names = UNIT_BASELINE_NAMES if multi_label else BASELINE_NAMES
     of_folds, curves_note = fold_curves(run)
-    curves, curves_note = mean_curves(of_folds, curves_note)
     outputs = read_outputs(run)
-    environment = read_json(run / "environment.json")
+    config, environment = run / "config.yaml", read_json(run / "environment.json")
     made = made_with(run, environment)
     text = template("report.html.j2").render(
         title=title,
@@ -75,8 +74,7 @@ def build_report(
         multi_label=multi_label,
         score_names=score_names,
         untrained_names=untrained_names,
-        baseline_names=baselines.BASELINES,
-        baseline_rules=baselines.RULES,
+        baselines=baselines,
         headline=headline,
         selections=in_order(summary["selections"], headline),
         interval=interval,
@@ -89,31 +87,23 @@ def build_report(
         per_class=_per_unit(summary) if multi_label else _per_class(summary),
         subjects=subject_rows(last, classes),
         fold_rows=fold_rows(last, classes, of_folds, {fold.name: fold.steps for fold in finished.trainings}),
-        fold_charts=fold_charts(of_folds),
         calibration={} if multi_label else calibration(last, classes),
-        curves=[
-            (
-                name := quantity.replace("_", " "),
-                list(lines),
-                charts.curves_chart(lines, f"{name} over the epochs, mean over folds"),
-            )
-            for quantity, lines in curves.items()
-        ],
-        curves_note=curves_note,
+        charts=charts,
+        curves=by_quantity(of_folds),
+        curves_note=f"{len(of_folds)} folds. {curves_note}".strip() if of_folds else curves_note,
         extras=sections_shown(outputs, classes, show_faces, label_kind),
         embedding={} if multi_label else embedding(outputs, classes),
-        outputs_note=outputs.note,
-        outputs_lacking="" if outputs.arrays else outputs.note,
+        outputs=outputs,
         mistakes=mistakes_shown(run, last, classes, show_faces),
         seeds=seeds,
         show_faces=show_faces,
-        config=read_text(run / "config.yaml"),
+        config=read_plain(config).decode("utf-8", errors="replace") if config.exists() else "",
         environment=environment,
         made=made,
         made_sentence=sentence(made),
         model=trained_facts(summary),
         inf=float("inf"),
-        command=environment.get("command") or command_of(run / "config.yaml"),
+        command=environment.get("command"),
     )
     path = page or run / "report.html"
     write_atomic(path, with_links(text))

@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 
 from fdp_lightning.evaluation import charts, metrics
-from fdp_lightning.evaluation.folds import FOLD_SCORES, Outputs, read_key_frames
+from fdp_lightning.evaluation.folds import Outputs, read_key_frames
 from fdp_lightning.evaluation.predictions import PROBABILITY, Outcomes, label_kind_of
 from fdp_lightning.labels import JOIN, KEY, OWNER
-
-MOST_LINES = 60  # folds drawn as single lines; if there are more, the first by name
 
 
 def subject_rows(last: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -74,24 +72,6 @@ def _final(table: pd.DataFrame | None, column: str) -> float | None:
         return None
     values = table[column].dropna()
     return float(values.iloc[-1]) if len(values) else None
-
-
-def fold_charts(curves: Mapping[str, pd.DataFrame]) -> list[tuple[str, Any]]:
-    """Draw each quantity that is measured on held-out clips, with one line per fold."""
-    some = dict(list(curves.items())[:MOST_LINES])
-    columns = dict.fromkeys(column for table in some.values() for column in table.columns)
-    quantities = [column.removeprefix("test/") for column in columns if column.startswith("test/")]
-    drawn = []
-    for quantity in (name for name in quantities if name not in FOLD_SCORES):
-        lines = {}
-        for part in ("train", "test"):
-            found = [table[f"{part}/{quantity}"].dropna() for table in some.values() if f"{part}/{quantity}" in table]
-            if found := [line for line in found if len(line)]:
-                lines[part] = [(line.index.to_numpy(), line.to_numpy()) for line in found]
-        if lines:
-            name = quantity.replace("_", " ")
-            drawn.append((name, charts.folds_chart(lines, f"{name} over the epochs, one line per fold")))
-    return drawn
 
 
 def calibration(last: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
@@ -178,17 +158,16 @@ def clip_name(key: Mapping[str, Any] | pd.Series, several: bool) -> str:
     return f"{key['dataset']} / {name}" if several else name
 
 
-FEWEST, MOST, MOST_JOINED = 4, 1000, 60
-"""Numbers of clips: fewer than `FEWEST` are not drawn; of more than `MOST`, that many are drawn, evenly spread; above
-`MOST_JOINED`, lines to each subject's mean would hide everything."""
+FEWEST, MOST = 4, 1000
+"""Numbers of clips: fewer than `FEWEST` are not drawn; of more than `MOST`, that many are drawn, evenly spread."""
 
 
 def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
     """Draw the clips of a single-label run in a plane, by class and by subject; {} if clips are not compared.
 
     Returns the `title` of what is compared, the number `n` of clips drawn `of` all, the drawings `by_class`, with its
-    `legend`, and `by_subject`, `ellipses` if the latter has them, the shares of the `variance` along the two axes, and
-    the silhouettes `of_class` and `of_subject` (None if undefined).
+    `legend`, and `by_subject`, the shares of the `variance` along the two axes, and the silhouettes `of_class` and
+    `of_subject` (None if undefined).
     """
     extra = next((extra for extra in outputs.extras if extra.kind == "vector"), None)
     if extra is None or len(outputs["clip"]) < FEWEST:
@@ -209,8 +188,6 @@ def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
     people = [f"{d} {s}" for d, s in zip(outputs["dataset"][rows], outputs["subject"][rows], strict=True)]
     of_subject = np.unique(people, return_inverse=True)[1]
     present = np.unique(of_class)
-    ellipses = len(points) > MOST_JOINED
-    grouped_by = "ellipse" if ellipses else "lines"
     marks = [charts.MARKS[place % len(charts.MARKS)] for place in present]
     return {
         "title": extra.title,
@@ -223,9 +200,8 @@ def embedding(outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
             {"name": classes[place], "sign": sign, "variable": charts.VARIABLES[colour]}
             for place, (colour, _, sign) in zip(present, marks, strict=True)
         ],
-        "by_class": charts.plane_chart(points, of_class, "Clips in a plane, by class"),
-        "by_subject": charts.plane_chart(points, of_subject, "Clips in a plane, by subject", grouped_by),
-        "ellipses": ellipses,
+        "by_class": charts.plane_chart(points, of_class, "Clips in a plane, by class", by_colour=True),
+        "by_subject": charts.plane_chart(points, of_subject, "Clips in a plane, by subject", by_colour=False),
     }
 
 

@@ -65,8 +65,7 @@ class Run:
 
     def scores(self, selection: str) -> dict[str, float]:
         """Return the pooled scores of a selection, from predictions.csv."""
-        known = self.outcomes[selection].registry
-        return {name: value for name, value in self.metrics["selections"][selection].items() if name in known}
+        return self.outcomes[selection].scores()
 
     @property
     def untrained_baselines(self) -> dict[str, dict[str, Any]]:
@@ -124,9 +123,7 @@ def find_runs(place: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
 
     Links are followed, except those that lead back to one of the parent folders `above`.
     """
-    if (resolved := place.resolve()) in above:
-        return
-    if (place / FIT).is_file():
+    if (resolved := place.resolve()) in above or (place / FIT).is_file():
         return
     if (place / "metrics.json").is_file() or (place / "expected.json").is_file() or (place / "folds").is_dir():
         yield place
@@ -258,8 +255,6 @@ def seed_scores(run: Path) -> dict[str, Any] | None:
 
 def spread(runs: Sequence[Run]) -> Spread:
     """Return mean and standard deviation (n − 1) of each score over two or more seeds, for selections all have."""
-    if len(runs) < 2:
-        raise ValueError("a standard deviation needs at least two seeds")
     result: Spread = {}
     for selection in [name for name in SELECTIONS if all(name in run.parts for run in runs)]:
         each = [run.scores(selection) for run in runs]

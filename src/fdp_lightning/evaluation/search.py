@@ -21,7 +21,6 @@ from fdp_lightning.evaluation.metrics import score_functions
 from fdp_lightning.evaluation.predictions import Outcomes, label_kind_of
 from fdp_lightning.labels import OWNER, LabelKind
 
-INNER = "inner/"
 LOG_LOSS = "log_loss"
 """Mean of −log of the target's probability (multi-label: also over units). The only score of which lower is better.
 Unlike the emotion loss of a training, it is the same function in every trial."""
@@ -31,17 +30,13 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 
 def check_objective(objective: str, label_kind: LabelKind) -> str:
     """Return the score that an objective names, inner/uf1 → uf1; UserError for others, such as test scores."""
-    scores = [*score_functions(label_kind), LOG_LOSS]
-    side, _, score = objective.rpartition("/")
-    if f"{side}/" == INNER and score in scores:
-        return score
-    expected = ", ".join(INNER + name for name in scores)
-    if side and f"{side}/" != INNER:
+    objectives = {f"inner/{score}": score for score in (*score_functions(label_kind), LOG_LOSS)}
+    if objective not in objectives:
         raise UserError(
-            f"tune.objective is '{objective}'. A search never sees scores of the test subjects (last, oracle, test): "
-            f"what is chosen by them cannot be measured by them. Expected one of {expected}"
+            f"tune.objective is '{objective}'; expected one of {', '.join(objectives)}. A search never sees scores of "
+            "the test subjects (last, oracle, test): what is chosen by them cannot be measured by them."
         )
-    raise UserError(f"tune.objective is '{objective}'; expected one of {expected}")
+    return objectives[objective]
 
 
 def is_better_lower(score: str) -> bool:
@@ -85,9 +80,7 @@ def choose(inner: Mapping[int, pd.DataFrame], classes: Sequence[str], score: str
 def nested_choice(
     inner: Mapping[str, Mapping[int, pd.DataFrame]], classes: Sequence[str], score: str
 ) -> dict[str, int]:
-    """Choose for each fold the trial that is best on this fold's `inner.csv`; ValueError for a fold without trials."""
-    if bare := [fold for fold, trials in inner.items() if not trials]:
-        raise ValueError(f"no trial finished the folds {', '.join(bare)}")
+    """Choose for each fold the trial, of one or more, that is best on this fold's `inner.csv`."""
     return {fold: choose(trials, classes, score) for fold, trials in inner.items()}
 
 

@@ -136,9 +136,8 @@ def unit_baselines(shown: np.ndarray, total: int, classes: Sequence[str]) -> dic
         matrices[np.arange(len(shown)), :, decision] = np.stack([total - shown, shown], axis=1)
         of_unit = dict(zip(classes, unit_f1(matrices).tolist(), strict=True))
         found[name] = {**_scores(matrices, LabelKind.MULTI), "f1": of_unit}
-    expected = [_expected_f1(int(n), total, 0.5) for n in shown]
-    of_unit = dict(zip(classes, expected, strict=True))
-    return {**found, "chance": {"accuracy": 0.5, "mean_f1": float(np.mean(expected)), "f1": of_unit}}
+    expected = {unit: _expected_f1(int(n), total, 0.5) for unit, n in zip(classes, shown, strict=True)}
+    return {**found, "chance": {"accuracy": 0.5, "mean_f1": float(np.mean(list(expected.values()))), "f1": expected}}
 
 
 def _expected_f1(clips: int, total: int, guess: float) -> float:

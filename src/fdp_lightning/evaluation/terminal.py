@@ -12,11 +12,10 @@ from fdp_lightning.evaluation.baselines import BASELINES
 from fdp_lightning.evaluation.learning import WHAT_TO_TRY, Sign, has_learned
 from fdp_lightning.evaluation.metrics import DECISION_SCORES, RANKED_BY, accuracy, score_functions, support
 from fdp_lightning.evaluation.origin import trained_facts, trained_line
+from fdp_lightning.evaluation.predictions import some_of
 from fdp_lightning.labels import SELECTIONS, LabelKind
 
 UNIT_BASELINES = {"constant": "constant (all shown)", "majority": "majority (per unit)"}
-
-_NAMED_AT_MOST = 8
 
 
 def ruled_table(title: str) -> Table:
@@ -43,34 +42,37 @@ def terminal_table(metrics: Mapping[str, Any], headline: str = "last") -> Table:
     scores = score_functions(label_kind)  # 80 columns have no room for scores of probabilities
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
-    selections, untrained = metrics["selections"], metrics["floors"]
-    for name in in_order(selections, headline):
-        row, gap = selections[name], metrics["optimism_gap"]
-        note = "not comparable, gap" if name == "oracle" else "95 % interval"
-        style = "bold" if name == headline else "dim" if name == "oracle" else ""
-        below = {s: f"{gap[s]:+.3f}" if name == "oracle" else interval(row["ci95"][s]) for s in scores}
-        table.add_row(
-            Text(f"{name}\n", style).append(f"  {note}", "dim"),
-            *(Text(f"{row[score]:.3f}\n", style).append(below[score], "dim") for score in scores),
-            end_section=True,
-        )
+
+    def add(
+        label: str, note: str, row: Mapping[str, Any], gap: Mapping[str, float] | None = None, style: str = ""
+    ) -> None:
+        below = [f"{gap[score]:+.3f}" if gap else interval(row["ci95"][score]) for score in scores]
+        cells = (_noted(f"{row[score]:.3f}", text, style) for score, text in zip(scores, below, strict=True))
+        table.add_row(_noted(label, f"  {note}", style), *cells)
+
+    for name in in_order(metrics["selections"], headline):
+        is_oracle = name == "oracle"
+        note, gap = ("not comparable, gap", metrics["optimism_gap"]) if is_oracle else ("95 % interval", None)
+        add(name, note, metrics["selections"][name], gap, "bold" if name == headline else "dim" if is_oracle else "")
+        table.add_section()
     for name, row in metrics.get("baselines", {}).items():
-        cells = [Text(f"{row[score]:.3f}").append(f"\n{interval(row['ci95'][score])}", "dim") for score in scores]
-        table.add_row(Text(BASELINES.get(name, name)).append("\n  95 % interval", "dim"), *cells, end_section=True)
-    for name, row in untrained.items():
+        add(BASELINES.get(name, name), "95 % interval", row)
+        table.add_section()
+    for name, row in metrics["floors"].items():
         label = f"{name} ({row['class']})" if "class" in row else UNIT_BASELINES.get(name, name)
         table.add_row(Text(label), *(f"{row[score]:.3f}" for score in scores))
-    for place, (name, part) in enumerate(metrics.get("datasets", {}).items()):
-        if not place:
-            table.add_section()
-        row = part["selections"]["last"]
-        cells = [Text(f"{row[score]:.3f}").append(f"\n{interval(row['ci95'][score])}", "dim") for score in scores]
-        table.add_row(Text(f"last, {name}").append(f"\n  {part['n_clips']} clips", "dim"), *cells)
+    table.add_section()
+    for name, part in metrics.get("datasets", {}).items():
+        add(f"last, {name}", f"{part['n_clips']} clips", part["selections"]["last"])
     if label_kind.is_multi:
         _add_units(table, metrics)
     if lines := _caption_lines(metrics):
         table.caption = Text("\n".join(lines))
     return table
+
+
+def _noted(text: str, note: str, style: str) -> Text:
+    return Text(f"{text}\n", style).append(note, "dim")
 
 
 def learning_note(signs: Sequence[Sign]) -> Text:
@@ -84,7 +86,6 @@ def learning_note(signs: Sequence[Sign]) -> Text:
 
 def _add_units(table: Table, metrics: Mapping[str, Any]) -> None:
     """Add one row per action unit: clips, accuracy, F1 with its interval, and the F1 of the constant baseline."""
-    table.add_section()
     last, constant = metrics["selections"]["last"], metrics["floors"]["constant"]["f1"]
     table.add_row(Text("unit (clips), last", "bold"), "accuracy", "F1, 95 % interval, constant", end_section=True)
     for name, matrix in last["confusion"].items():
@@ -106,8 +107,7 @@ def _caption_lines(metrics: Mapping[str, Any]) -> list[str]:
     if metrics["untested"]:
         lines.append("subjects used for training only: " + ", ".join(metrics["untested"]))
     for why, clips in metrics["left_out"].items():
-        more = ["…"] if len(clips) > _NAMED_AT_MOST else []
-        lines.append(f"clips left out ({why}): {len(clips)}, {', '.join([*clips[:_NAMED_AT_MOST], *more])}")
+        lines.append(f"clips left out ({why}): {len(clips)}, {some_of(clips)}")
     return [*lines, *(f"caveat: {caveat}" for caveat in metrics["caveats"])]
 
 

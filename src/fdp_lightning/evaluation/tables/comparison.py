@@ -45,7 +45,6 @@ class Row:
     """One row of a table.
 
     Attributes:
-        name: printed name.
         kind: 'run', 'published' or 'baseline'.
         selection: 'last', 'inner' or 'oracle'; 'unknown' if a published number does not state it; the name of a
             baseline.
@@ -53,9 +52,6 @@ class Row:
         scores: score → fraction of 1, the mean over several seeds.
         intervals: score → 95 % interval; None if it cannot be estimated.
         sds: score → standard deviation over seeds.
-        seeds: seeds of the runs.
-        notes: remarks to be read with the scores.
-        source: origin of the numbers.
         rank: rank in the comparable block; None elsewhere.
         model: for runs: `model`, `parameters` and `steps per fold`, if metrics.json has them.
         signs: for runs: kinds of `learning.Sign` that any seed shows; `notes` has their details.
@@ -260,7 +256,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
     if why := clip_difference(base.runs[0].parts["last"], first.parts["last"]):
         notes.insert(0, f"covers other clips than {base.name}, so no paired test: {why}")
     of_runs = spread(runs) if len(runs) > 1 else {}
-    facts = {str(trained_facts(run.metrics)): trained_facts(run.metrics) for run in runs}
+    model, *others = [trained_facts(run.metrics) for run in runs]
     rows = []
     for selection in SELECTIONS:
         if not all(selection in run.parts for run in runs):
@@ -281,7 +277,7 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
                 seeds=tuple(run.seed for run in runs),
                 notes=tuple(notes),
                 source="this program",
-                model=trained_facts(first.metrics) if len(facts) == 1 else {},
+                model=model if all(other == model for other in others) else {},
                 signs=tuple(dict.fromkeys(sign.kind for run in runs for sign in run.signs)),
                 learned=learned,
                 gains=_gains(runs) if selection == "oracle" else {},
@@ -297,12 +293,11 @@ def _run_rows(base: Variant, variant: Variant) -> list[Row]:
 
 
 def _of_datasets(seeds: Sequence[Mapping[str, Any]], selection: str) -> dict[str, dict[str, float]]:
-    """Return the scores of each dataset that all seeds have, averaged over the seeds."""
+    """Return the scores of each dataset, averaged over the seeds."""
     found = {}
     for name in seeds[0]:
         each = [_known(datasets[name]["selections"][selection]) for datasets in seeds]
-        shared = [score for score in each[0] if all(score in scores for scores in each)]
-        found[name] = {score: float(np.mean([scores[score] for scores in each])) for score in shared}
+        found[name] = {score: float(np.mean([scores[score] for scores in each])) for score in each[0]}
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -129,7 +130,7 @@ def markdown(tables: Sequence[Table]) -> str:
         found = {row.name: row for row in table.variants if row.scores}
         seeds = ", ".join(map(str, sorted({seed for row in found.values() for seed in row.seeds})))
         parts += [f"{words.title(table)}; seeds {seeds}; baseline: {table.reference}\n", f"{grid}\n"]
-        models = {name: words.model_label(row) for name, row in found.items()}
+        models = {name: words.trained_line(row.model) for name, row in found.items()}
         if len(set(models.values())) > 1:
             parts.append(f"Trained: {'; '.join(f'{name}: {model}' for name, model in models.items())}\n")
         else:
@@ -146,7 +147,7 @@ def _markdown_row(table: Table, row: Row, first: str, more: Sequence[str]) -> li
     if not row.scores:
         return [row.name, "missing", *[""] * (3 + len(more) + len(table.selections))]
     score, deviation, bounds = words.score(row, first)
-    difference, between, p = words.difference(row, first)
+    difference, between, p = words.difference(row.differences, first)
     tested = [f"{difference} ({between})", p if row.meaningful else words.NO_MEANING] if difference else ["", ""]
     others = [words.score(row.others[name], first)[0] if name in row.others else "" for name in table.selections]
     scores = [words.score(row, name)[0] for name in more]
@@ -196,7 +197,7 @@ def _latex_pairs(table: Table) -> str:
     names = [name for name in words.narrow(table.scores) if name in table.paired[0].differences]
     lines = [[rf"\raggedright minus {_breakable(table.baseline)}", *(escape(SCORE_NAMES[name]) for name in names)]]
     for row in table.paired:
-        values, *small = zip(*(words.difference(row, name) for name in names), strict=True)
+        values, *small = zip(*(words.difference(row.differences, name) for name in names), strict=True)
         lines.append([rf"\midrule\raggedright {_breakable(row.name)}", *map(escape, values)])
         lines += [["", *map(_small, texts)] for texts in small]
         if not row.meaningful:
@@ -220,12 +221,12 @@ def _float(caption: str, columns: str, lines: Sequence[Sequence[str]], legend: s
     )
 
 
-def print_tables(tables: Iterable[Table], left_out: Mapping[str, str] | None = None, to: Console | None = None) -> None:
+def print_tables(tables: Iterable[Table], left_out: Mapping[str, str] = MappingProxyType({})) -> None:
     """Print every table with its notes and tests and, for a sweep, the jobs without pooled scores.
 
     `left_out`, run folders that are in no table → why, is printed below them.
     """
-    screen = to or Console(markup=False)
+    screen = Console(markup=False)
     for table in tables:
         notes = [f"[{place}] {note}" for place, note in enumerate(words.notes(table.rows), 1)]
         if table.variants:
@@ -243,7 +244,7 @@ def print_tables(tables: Iterable[Table], left_out: Mapping[str, str] | None = N
         if table.paired and not table.variants:
             screen.print(paired_grid(table))
         screen.print()
-    for folder, why in (left_out or {}).items():
+    for folder, why in left_out.items():
         screen.print(f"not in these tables: {folder} ({why})", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -261,7 +262,7 @@ def scores_grid(table: Table) -> Grid:
             label.append("" if row.learned else " ‡", "yellow")
             label.append("".join(f" [{notes.index(note) + 1}]" for note in row.notes), "not bold")
             selection = words.selection_label(row)
-            below = (words.model_label(row), selections.get(selection, selection), words.seeds_label(row))
+            below = (words.trained_line(row.model), selections.get(selection, selection), words.seeds_label(row))
             _below(label, *below, indent=2)
             styles = ("" if row.rank == 1 and name != table.ranked_by else style for name in names)
             cells = (words.score(row, name) for name in names)
@@ -275,7 +276,7 @@ def paired_grid(table: Table) -> Grid:
     grid = _grid(f"minus {table.baseline}, the same clips; intervals and p over subjects", "system", names)
     for row in table.paired:
         label = Text(_in_lines(row.name)).append("" if row.meaningful else f"\n  {words.NO_MEANING}", "yellow")
-        cells = (words.difference(row, name) for name in names)
+        cells = (words.difference(row.differences, name) for name in names)
         texts = (_below(Text(value), between.replace(" to ", "\n"), p) for value, between, p in cells)
         grid.add_row(label, *texts, end_section=True)
     return grid
@@ -289,9 +290,9 @@ def variants_grid(table: Table) -> Grid:
     for row in table.variants:
         is_baseline = row.name == table.reference
         label = Text(row.name, "bold" if is_baseline and row.scores else "").append(words.mark(row), "yellow")
-        _below(label, words.model_label(row), words.seeds_label(row), indent=2)
+        _below(label, words.trained_line(row.model), words.seeds_label(row), indent=2)
         score, deviation, bounds = words.score(row, first)
-        value, between, p = words.difference(row, first)
+        value, between, p = words.difference(row.differences, first)
         difference = _below(Text(value), between.replace(" to ", " "), p if row.meaningful else words.NO_MEANING)
         texts = [
             _below(Text(f"{score} {deviation}".strip()), bounds),

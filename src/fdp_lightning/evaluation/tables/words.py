@@ -5,14 +5,15 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fdp_lightning.errors import visible
 from fdp_lightning.evaluation import terminal
+from fdp_lightning.evaluation.intervals import Difference
 from fdp_lightning.evaluation.metrics import DECISION_SCORES
-from fdp_lightning.evaluation.metrics import SCORE_NAMES as SCORE_NAMES  # re-exported for the templates
-from fdp_lightning.evaluation.origin import trained_line
+from fdp_lightning.evaluation.metrics import SCORE_NAMES as SCORE_NAMES  # this and trained_line are for the templates
+from fdp_lightning.evaluation.origin import trained_line as trained_line
 from fdp_lightning.evaluation.tables.comparison import Row, Table
 from fdp_lightning.evaluation.terminal import interval
 
@@ -80,10 +81,6 @@ def seeds_label(row: Row) -> str:
     return f"seed{'s' if len(row.seeds) > 1 else ''} {', '.join(map(str, row.seeds))}" if row.seeds else ""
 
 
-def model_label(row: Row) -> str:
-    return trained_line(row.model)
-
-
 def mark(row: Row) -> str:
     """Return the mark after a row's name: ` ‡` if the run did not learn, ` †` for oracle numbers, or both."""
     return ("" if row.learned else " ‡") + (" †" if row.block == "oracle" else "")
@@ -98,16 +95,10 @@ def score(row: Row, name: str) -> tuple[str, str, str]:
     )
 
 
-def difference(row: Row, name: str) -> tuple[str, str, str]:
-    """Return the three parts of `terminal.difference`; empty strings if there is no difference."""
-    found = row.differences.get(name)
+def difference(differences: Mapping[str, Difference], name: str) -> tuple[str, str, str]:
+    """Return the three parts of `terminal.difference` for one score; empty strings if there is no difference."""
+    found = differences.get(name)
     return terminal.difference(found.value, found.ci95, found.p) if found else ("", "", "")
-
-
-def gain(oracle: Row, name: str) -> tuple[str, str, str]:
-    """Return the three parts of `terminal.difference` for oracle − last."""
-    found = oracle.gains[name]
-    return terminal.difference(found.value, found.ci95, found.p)
 
 
 def scale(pairs: Iterable[tuple[Row, Row]], name: str) -> tuple[list[tuple[Row, Row]], float, float]:
