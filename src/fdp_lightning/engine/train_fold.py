@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import lightning as L
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -24,9 +25,10 @@ from fdp_lightning.data.loading.sampling import Sampling
 from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
 from fdp_lightning.engine.devices import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.engine.explanations import explanations
-from fdp_lightning.engine.outputs import write_curves, write_outputs
+from fdp_lightning.engine.outputs import write_outputs
 from fdp_lightning.engine.plan import Budget, FoldPlan
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
 from fdp_lightning.instantiate import build, build_model, settings
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.environment import environment
@@ -90,6 +92,7 @@ def train_fold(
             raise
         seconds = time.monotonic() - start
         learnt = _predict_and_write(plan, folder, trainer, module, data, recorder)
+        close_loggers(trainer.loggers)
     device = trainer.strategy.root_device
     return {
         "training_seconds": round(seconds, 2),
@@ -134,10 +137,9 @@ def _predict_and_write(
     # Lightning during training would hold.
     place: Any = trainer.strategy.broadcast(folder and folder / "checkpoints/last.ckpt")
     trainer.save_checkpoint(place, weights_only=True)  # all processes take part, the first one writes
+    if folder is not None:
+        write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
     if data.test_set is None:
-        if folder is not None:
-            write_curves(folder, recorder)
-            close_loggers(trainer.loggers)
         return {}
     batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
     outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
@@ -148,11 +150,12 @@ def _predict_and_write(
         objective = module.objective.cpu()
         of_training = {name: tensor.numpy() for name, tensor in objective.of_training(training_clips).items()}
         extras = list(objective.extras)
+        arrays = {extra.name: outputs[extra.name] for extra in extras if extra.of == "clip"} | of_training
         if plan.config["report"]["explain"]:
             declared, made = explanations(module, data, plan, outputs["probabilities"], trainer.strategy.root_device)
-            extras, outputs = [*extras, *declared], {**outputs, **made}
-        write_outputs(folder, plan, data, outputs, recorder, extras, of_training)
-        close_loggers(trainer.loggers)
+            extras, arrays = [*extras, *declared], {**arrays, **made}
+        selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
+        write_outputs(folder, plan, data, selections, recorder.inner_probabilities, extras, arrays)
     classes = list(plan.config["protocol"]["classes"])
     target = data.test_set.all_clips()["target"]
     same_for_all = torch.zeros(len(target), len(classes))
