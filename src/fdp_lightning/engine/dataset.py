@@ -79,15 +79,14 @@ class ReadyData:
         """Return a sentence on clips whose class is absent from their fold's training clips, or ''."""
         names = names_of(self.clips["target"].reset_index(drop=True), self.protocol.label_kind)
         names = names[names != ""]
-        found: dict[str, list[int]] = {}
+        parts = []
         for fold in folds:
-            learnt = set(names[names.index.isin(fold.train_rows)])
-            tested = names[names.index.isin(fold.test_rows)]
-            for row, name in tested[~tested.isin(learnt)].items():
-                found.setdefault(name, []).append(int(row))
-        if not found:
+            learnt, tested = (names[names.index.isin(rows)] for rows in (fold.train_rows, fold.test_rows))
+            parts.append(tested[~tested.isin(set(learnt))])
+        found = pd.concat(parts)
+        if found.empty:
             return ""
-        named = "; ".join(f"{name}: {name_clips(self.clips.iloc[rows])}" for name, rows in sorted(found.items()))
+        named = "; ".join(f"{name}: {name_clips(self.clips.iloc[rows.index])}" for name, rows in found.groupby(found))
         return (
             f"These clips cannot be predicted correctly, since no training clip of their fold has their class: {named}."
         )
