@@ -51,9 +51,9 @@ class Rendezvous:
     """
 
     def __init__(self, launch: Launch) -> None:
-        from torch.distributed import DistError, PrefixStore, TCPStore
+        from torch.distributed import PrefixStore, TCPStore
 
-        self._launch, self._errors = launch, (DistError, RuntimeError)
+        self._launch = launch
         try:
             store = TCPStore(
                 launch.host,
@@ -62,7 +62,7 @@ class Rendezvous:
                 is_master=launch.by == "srun" and launch.number == 0,  # torchrun's own process holds the store
                 timeout=timedelta(seconds=_MEET_S),
             )
-        except self._errors as error:
+        except RuntimeError as error:
             raise UserError(
                 f"{launch.by} started {launch.of} processes, but they did not find each other at "
                 f"{launch.host}:{launch.port} (MASTER_ADDR, MASTER_PORT): {error}"
@@ -97,10 +97,10 @@ class Rendezvous:
             self._heard[rank] = beat, time.monotonic()
         return time.monotonic() - self._heard[rank][1] > _SILENT_S
 
-    def wait_for_leaving(self, ranks: Sequence[int], seconds: float) -> None:
-        """Keep the store open until the followers have received the end, for at most `seconds`."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._store.check([f"left/{rank}" for rank in ranks]):
+    def wait_for_leaving(self) -> None:
+        """Keep the store open until the followers have received the end, for at most a quarter of a minute."""
+        until, left = time.monotonic() + _GOODBYE_S, [f"left/{rank}" for rank in range(1, self._launch.of)]
+        while time.monotonic() < until and not self._store.check(left):
             time.sleep(POLL_S)
 
     def asked(self, key: str) -> bool:
@@ -110,7 +110,7 @@ class Rendezvous:
                 self._beat, self._beat_at = self._beat + 1, time.monotonic()
                 self._store.set(f"beat/{self._launch.number}", str(self._beat))
             return bool(self._store.check([key]))
-        except self._errors as error:
+        except RuntimeError as error:
             raise LeaderGoneError(str(error)) from error
 
 
@@ -198,7 +198,7 @@ def _lead(launch: Launch, rendezvous: Rendezvous, command: Callable[[], None]) -
         traceback.print_exc()  # before the others end: torchrun ends all processes when one has failed
     finally:
         rendezvous.announce(code)
-    rendezvous.wait_for_leaving(range(1, launch.of), _GOODBYE_S)
+    rendezvous.wait_for_leaving()
     return code
 
 

@@ -40,16 +40,9 @@ def write_outputs(
 ) -> None:
     """Write predictions and extras of the held-out clips, and separate files for inner validation clips and baselines.
 
-    Args:
-        folder: folder of the fold.
-        plan: plan of the fold.
-        data: data of the fold.
-        probabilities: probabilities of the held-out clips by selection, (n, k), in the order of the clip table; None
-            for a selection that was not made.
-        of_inner: the same for the inner validation clips; empty without such clips.
-        extras: declarations of the extras.
-        arrays: arrays of the extras by name, with one row per held-out clip, and those that the objective keeps from
-            the training clips.
+    `probabilities` are those of the held-out clips by selection, (n, k), in the order of the clip table (None: it was
+    not made); `of_inner` are those of the inner validation clips, if any. `arrays` holds, by name, the arrays of the
+    `extras`, one row per held-out clip, and those that the objective keeps from the training clips.
     """
     classes = list(plan.config["protocol"]["classes"])
     tables = [_table(plan, data.test_clips, classes, name, p) for name, p in probabilities.items() if p is not None]

@@ -56,11 +56,6 @@ class FoldPlan:
         return not self.fold.test_rows
 
     @property
-    def home(self) -> Path:
-        """Run folder of the configuration, in which a fit has its own folder, separate from the pooled folds."""
-        return self.run.parent if self.is_fit else self.run
-
-    @property
     def folder(self) -> Path:
         return self.run / "folds" / self.fold.name
 

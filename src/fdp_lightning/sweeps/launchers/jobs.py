@@ -97,13 +97,9 @@ def run_here(
 ) -> JobReturn:
     """Run a job in this process, as Hydra's launchers do; its exception, if any, can be sent to another process.
 
-    Args:
-        sweep: arguments of the launcher.
-        job: the job.
-        state: Hydra's state in the launching process, from `Singleton.get_state`.
-        cores: number of cores that it may use; None: all that are available to the process.
-        label: beginning of each line that it prints; None if its output has its own file.
-        identity: id of the job; None: the common job name with its number.
+    `state` is Hydra's in the launching process, from `Singleton.get_state`. The job may use `cores` cores (None: all
+    that are available to the process). Each line that it prints begins with `label` (None: its output has its own
+    file). Without an `identity` its id is the common job name with its number.
     """
     if cores is not None:
         os.environ[CORES] = str(cores)  # inherited by its workers, which prepare clips and count cores too
