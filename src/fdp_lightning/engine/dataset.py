@@ -24,12 +24,13 @@ from fdp_lightning.data.protocols.clip_tables import members, read_clips
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.data.protocols.splits import Fold, make_folds, owners, rows_under_test
 from fdp_lightning.data.store.clip_store import ClipStore
-from fdp_lightning.engine.ready_store import check_device, ready_store
+from fdp_lightning.engine.ready_store import ready_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.instantiate import build, settings
 from fdp_lightning.labels import KEY
 from fdp_lightning.processes import cpu_count
+from fdp_lightning.runs.claims import gpu_names
 from fdp_lightning.runs.fingerprint import content_of
 from fdp_lightning.runs.pooling import EXPECTED
 
@@ -113,9 +114,12 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
     protocol = build_protocol(config)
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     place, workers = Path(config.data.store), config.data.workers or cpu_count()
-    if not any(place.glob(f"{config.data.name}-*")):  # an existing store needs no device
-        check_device(faces)
-    dataset = open_dataset(config, before_work)
+
+    def begin_work() -> None:
+        check_device(faces)  # not earlier: an existing store needs no device
+        before_work()
+
+    dataset = open_dataset(config, begin_work)
     annotated = read_clips(dataset, protocol, config.corrections)
     chosen = protocol.apply(annotated)
     differences = protocol.differences(chosen, annotated)
@@ -125,7 +129,7 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
         member.require_frames()
         if deeper := member.found_deeper():
             log.warning("the frames of %s are read from %s, inside %s", member.table_name, deeper, member.root_key)
-    ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers, before_work)
+    ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers, begin_work)
     why = _why_left_out(chosen, ready.store, sampling)
     left_out = pd.concat([protocol.left_out(annotated), chosen.assign(why=why)[why != ""]], ignore_index=True)
     for reason, part in left_out.groupby("why"):
@@ -151,6 +155,14 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
         rebuilt_because=ready.rebuilt_because,
         caveats=_caveats(config, protocol, differences),
     )
+
+
+def check_device(faces: FaceSettings) -> None:
+    """Raise UserError if faces are to be detected on a GPU and there is none."""
+    if faces.device != "cpu" and not gpu_names():
+        raise UserError(
+            f"data.faces.device is {faces.device}, but PyTorch sees no GPU here; data.faces.device=cpu needs none"
+        )
 
 
 def _make_inputs(config: DictConfig, store: ClipStore, clips: pd.DataFrame, sampling: Sampling, workers: int) -> None:

@@ -3,10 +3,10 @@
 If each of them ran the command, each would run the whole sweep, and their ranks would match only by chance. Instead,
 the first process plans, displays, pools and writes as if it were the only one. A follower reads no configuration: for
 each fold that the leader announces, it starts its rank of that fold on its own machine and device, and it exits with
-the leader's exit code. All machines need the run folder and the store, and therefore a shared file system.
+the leader's exit code. All machines need the run folder and the store, and therefore a shared file system, on which
+the commands have the same working folder.
 """
 
-import os
 import pickle
 import signal
 import socket
@@ -14,11 +14,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from fdp_lightning.engine.devices import GPUS, Rank, free_port
@@ -114,15 +113,6 @@ class Rendezvous:
             raise LeaderGoneError(str(error)) from error
 
 
-@dataclass(frozen=True)
-class _Announced:
-    """A fold to train: its plan, the rank of the first process, and the folder that its paths are relative to."""
-
-    plan: FoldPlan
-    first: Rank
-    folder: Path
-
-
 class Leader(LocalProcesses):
     """The first process, as the fold pool's starter: each fold is trained by all DDP processes of the command."""
 
@@ -138,7 +128,7 @@ class Leader(LocalProcesses):
         if gone:
             raise RuntimeError(f"processes {gone} of {self._launch.by} are gone. The same command resumes from here")
         first = Rank(0, self.ranks, _address(self._launch), free_port(), _device(plan, self._launch))
-        number = self._rendezvous.announce(_Announced(plan, first, Path.cwd()))
+        number = self._rendezvous.announce((plan, first))
         others = [_Elsewhere(self._rendezvous, number, rank) for rank in range(1, self.ranks)]
         return [start_process(plan, first, news), *others]
 
@@ -211,25 +201,22 @@ def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
             if isinstance(announced, int):
                 rendezvous.put(f"left/{launch.number}")
                 return announced
-            code = _train(announced, number, launch, rendezvous)
+            code = _train(*announced, number, launch, rendezvous)
             rendezvous.put(f"ended/{number}/{launch.number}", str(code))
     except LeaderGoneError:
         print(f"\nfdp_lightning: process {launch.number} ends because the first one is gone.", file=sys.stderr)
     return 1
 
 
-def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rendezvous) -> int:
-    run = announced.folder / announced.plan.run
-    if not run.is_dir():
+def _train(plan: FoldPlan, first: Rank, number: int, launch: Launch, rendezvous: Rendezvous) -> int:
+    if not plan.run.is_dir():
         print(
-            f"\nfdp_lightning: {socket.gethostname()} does not have {run} of {announced.first.host}: all machines need "
-            "a shared file system",
+            f"\nfdp_lightning: {socket.gethostname()} does not have {plan.run.absolute()} of {first.host}: all "
+            "machines need a shared file system and the same working folder",
             file=sys.stderr,
         )
         return 1
-    os.chdir(announced.folder)
-    rank = replace(announced.first, number=launch.number, device=_device(announced.plan, launch))
-    process = start_process(announced.plan, rank, None)
+    process = start_process(plan, replace(first, number=launch.number, device=_device(plan, launch)), None)
     try:
         while process.exitcode is None:
             if rendezvous.asked(f"stop/{number}"):

@@ -14,8 +14,6 @@ from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, DamagedStoreError, open_store
 from fdp_lightning.data.store.sources import list_sources, other_stores, store_folder, why_another
-from fdp_lightning.errors import UserError
-from fdp_lightning.runs.claims import gpu_names
 
 log = logging.getLogger("fdp_lightning")
 
@@ -51,7 +49,6 @@ def ready_store(
     damage = _move_if_damaged(folder)
     reused, reason = folder.exists(), damage
     if not reused:
-        check_device(faces)
         before_work()
         # A rebuild that was killed has left the damaged store behind.
         aside, others = sorted(folder.parent.glob(f"{_aside_prefix(folder)}*")), other_stores(folder)
@@ -65,14 +62,6 @@ def ready_store(
         for place in aside:
             shutil.rmtree(place, ignore_errors=True)
     return ReadyStore(open_store(folder, verify=not reused), reused, reason)
-
-
-def check_device(faces: FaceSettings) -> None:
-    """Raise UserError if faces are to be detected on a GPU and there is none."""
-    if faces.device != "cpu" and not gpu_names():
-        raise UserError(
-            f"data.faces.device is {faces.device}, but PyTorch sees no GPU here; data.faces.device=cpu needs none"
-        )
 
 
 def _move_if_damaged(folder: Path) -> str | None:
