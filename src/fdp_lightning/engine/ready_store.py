@@ -1,5 +1,6 @@
 """The clip store of a run: reused if intact, else built, reusing clips of older and damaged stores."""
 
+import contextlib
 import logging
 import secrets
 import shutil
@@ -72,12 +73,10 @@ def _move_if_damaged(folder: Path) -> str | None:
     try:
         open_store(folder)
     except DamagedStoreError as error:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             # Another process may have found the same and rebuilt the store in the meantime: that one is kept.
             if folder.stat().st_ino == before:
                 folder.rename(folder.with_name(f"{_aside_prefix(folder)}{secrets.token_hex(4)}"))
-        except FileNotFoundError:
-            pass
         return str(error)
     return None
 

@@ -74,17 +74,14 @@ class Gpus:
 
     def claim(self, count: int) -> tuple[tuple[int, ...], ExitStack] | None:
         """Claim `count` free GPUs, the least busy first, with a stack that releases them; None if fewer are free."""
-        held = ExitStack()
         indices: list[int] = []
-        for lane, (index, name) in product(range(self._per_gpu), enumerate(self._names)):
-            path = self._folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}-{lane}.lock"
-            if len(indices) < count and index not in indices and (lock := claim(path)):
-                held.callback(lock.release)
-                indices.append(index)
-        if len(indices) == count:
-            return tuple(indices), held
-        held.close()
-        return None
+        with ExitStack() as held:
+            for lane, (index, name) in product(range(self._per_gpu), enumerate(self._names)):
+                path = self._folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}-{lane}.lock"
+                if len(indices) < count and index not in indices and (lock := claim(path)):
+                    held.callback(lock.release)
+                    indices.append(index)
+            return (tuple(indices), held.pop_all()) if len(indices) == count else None
 
 
 @cache
