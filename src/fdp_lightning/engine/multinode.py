@@ -201,7 +201,8 @@ def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
             if isinstance(announced, int):
                 rendezvous.put(f"left/{launch.number}")
                 return announced
-            code = _train(*announced, number, launch, rendezvous)
+            plan, first = announced
+            code = _train(plan, first, number, launch, rendezvous)
             rendezvous.put(f"ended/{number}/{launch.number}", str(code))
     except LeaderGoneError:
         print(f"\nfdp_lightning: process {launch.number} ends because the first one is gone.", file=sys.stderr)

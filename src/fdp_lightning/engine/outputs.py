@@ -57,15 +57,17 @@ def write_outputs(
     clips = data.test_clips
     stream = io.BytesIO()
     key_frames, key_frame_numbers = data.test_set.key_frames()
-    of_clips: dict[str, Any] = {
+    kept: dict[str, Any] = {
         **{name: clips[name].to_numpy(dtype=np.str_) for name in ("dataset", "subject", "clip", "target")},
         "onset": clips["onset"].to_numpy(dtype=np.int64),
         "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         "frames": data.test_set.frame_numbers,
         "key_frames": key_frames,
         "key_frame_numbers": key_frame_numbers,
+        **arrays,
+        "extras": np.array(as_text(extras)),
     }
-    np.savez_compressed(stream, **of_clips, **arrays, extras=np.array(as_text(extras)))
+    np.savez_compressed(stream, **kept)
     write_atomic(folder / "outputs.npz", stream.getvalue())
 
 
