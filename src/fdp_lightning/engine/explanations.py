@@ -84,8 +84,8 @@ def explanations_without_gradient(
     best = probabilities.argmax(axis=1)
 
     def heat(clips: ClipDataset, rows: np.ndarray) -> Tensor:
-        maps = []
-        for clip, still, label in zip(clips.all_clips(rows)["frames"], clips.stills(rows), best[rows], strict=True):
+        maps, inputs = [], clips.all_clips(rows)["frames"]
+        for clip, still, label in zip(inputs, clips.stills(rows), best[rows].tolist(), strict=True):
 
             def odds(copies: Tensor, label: int = label) -> Tensor:
                 logits = torch.from_numpy(np.log(np.clip(predict(copies.numpy()), _TINY, None)))

@@ -150,12 +150,12 @@ def _predict_and_write(
         objective = module.objective.cpu()
         of_training = {name: tensor.numpy() for name, tensor in objective.of_training(training_clips).items()}
         extras = list(objective.extras)
-        arrays = {extra.name: outputs[extra.name] for extra in extras if extra.of == "clip"} | of_training
+        arrays = {extra.name: outputs[extra.name] for extra in extras if extra.of == "clip"}
         if plan.config["report"]["explain"]:
             declared, made = explanations(module, data, plan, outputs["probabilities"], trainer.strategy.root_device)
-            extras, arrays = [*extras, *declared], {**arrays, **made}
+            extras, arrays = [*extras, *declared], arrays | made
         selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
-        write_outputs(folder, plan, data, selections, recorder.inner_probabilities, extras, arrays)
+        write_outputs(folder, plan, data, selections, recorder.inner_probabilities, extras, arrays | of_training)
     classes = list(plan.config["protocol"]["classes"])
     target = data.test_set.all_clips()["target"]
     same_for_all = torch.zeros(len(target), len(classes))
