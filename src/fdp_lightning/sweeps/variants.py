@@ -109,10 +109,10 @@ def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[Job
     raise SweepError(summary) from others[0]
 
 
-def write_table(folder: Path, jobs: Sequence[VariantRun], results: Sequence[str | Exception]) -> None:
+def write_table(folder: Path, jobs: Sequence[VariantRun], results: Sequence[str | Exception | None]) -> None:
     """Print the table of a sweep and write variants.html, .csv, .md and .tex, which also list missing runs.
 
-    `results` has the run folder of each job, or the exception with which it failed.
+    `results` has the run folder of each job, the exception with which it failed, or None for a task without a run.
     """
     missing: dict[str, list[str]] = {job.variant: [] for job in jobs}
     found: dict[str, dict[Path, Run]] = {job.variant: {} for job in jobs}
@@ -120,6 +120,8 @@ def write_table(folder: Path, jobs: Sequence[VariantRun], results: Sequence[str 
     for job, result in zip(jobs, results, strict=True):
         if isinstance(result, Exception):
             missing[job.variant].append(f"{job.point}: {first_line(result)}".removeprefix(": "))
+        elif result is None:
+            continue
         elif not is_finished(run := Path(result)):
             waiting[run] = job.variant
         elif run not in found[job.variant]:
