@@ -11,7 +11,7 @@ import pytest
 
 from fdp_lightning.config import configuration
 from fdp_lightning.engine.devices import free_port
-from fdp_lightning.engine.launch import Launch, check_launch, first_host, launch_of
+from fdp_lightning.engine.launch import Launch, check_launch, launch_of
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.predictions import read_predictions
 from fdp_lightning.labels import KEY
@@ -104,13 +104,6 @@ def test_torchrun_and_srun_are_recognised_by_their_variables() -> None:
     assert own == Launch("srun", 5, 8, 1, "10.0.0.1", 7000)
     assert launch_of({**step, "SLURM_STEP_NUM_TASKS": "1"}) is None  # submitit's jobs
     assert launch_of({"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NTASKS": "8"}) is None  # sbatch's batch step
-
-
-@pytest.mark.parametrize("nodes", ["a", "a,b", "a[3-7]", "a[03,05],b", "gpu-1-[005-009,12],x", "n[7]"])
-def test_the_first_host_is_that_of_lightning(nodes: str) -> None:
-    from lightning.fabric.plugins.environments import SLURMEnvironment
-
-    assert first_host(nodes) == SLURMEnvironment.resolve_root_node_address(nodes)
 
 
 def test_a_launch_with_another_number_of_processes_than_the_trainer_is_refused() -> None:

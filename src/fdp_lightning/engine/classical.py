@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.data.loading.datamodule import ClipDataset, FoldDataModule
 from fdp_lightning.engine.devices import Rank, ranks_of
 from fdp_lightning.engine.explanations import explanations_without_gradient
-from fdp_lightning.engine.outputs import FittedOnce, write_outputs
+from fdp_lightning.engine.outputs import write_outputs
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.train_fold import data_of, provenance, set_up
 from fdp_lightning.errors import UserError
@@ -61,17 +61,17 @@ def fit_fold(
     if data.test_set is None:
         return facts
     probabilities = estimator.predict_proba(features(data.test_set))
-    chosen = FittedOnce(probabilities)
+    of_inner: dict[str, np.ndarray] = {}
     if data.inner_set is not None:
-        inner = estimator.predict_proba(features(data.inner_set))
-        chosen = FittedOnce(probabilities, probabilities, {"last": inner, "inner": inner})
+        of_inner = dict.fromkeys(("last", "inner"), estimator.predict_proba(features(data.inner_set)))
+    selections = {"last": probabilities, "inner": probabilities if of_inner else None, "oracle": probabilities}
     extras: tuple[Extra, ...] = ()
     made: dict[str, np.ndarray] = {}
     if plan.config["report"]["explain"]:
         extras, made = explanations_without_gradient(
             estimator.predict_proba, getattr(estimator, "features", None), data, plan, probabilities
         )
-    write_outputs(folder, plan, data, {"probabilities": probabilities, **made}, chosen, extras, {})
+    write_outputs(folder, plan, data, selections, of_inner, extras, made)
     return facts
 
 

@@ -24,12 +24,13 @@ from fdp_lightning.data.protocols.clip_tables import members, read_clips
 from fdp_lightning.data.protocols.protocol import Protocol
 from fdp_lightning.data.protocols.splits import Fold, make_folds, owners, rows_under_test
 from fdp_lightning.data.store.clip_store import ClipStore
-from fdp_lightning.engine.ready_store import check_device, ready_store
+from fdp_lightning.engine.ready_store import ready_store
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
 from fdp_lightning.instantiate import build, settings
 from fdp_lightning.labels import KEY
 from fdp_lightning.processes import cpu_count
+from fdp_lightning.runs.claims import gpu_names
 from fdp_lightning.runs.fingerprint import content_of
 from fdp_lightning.runs.pooling import EXPECTED
 
@@ -79,15 +80,14 @@ class ReadyData:
         """Return a sentence on clips whose class is absent from their fold's training clips, or ''."""
         names = names_of(self.clips["target"].reset_index(drop=True), self.protocol.label_kind)
         names = names[names != ""]
-        found: dict[str, list[int]] = {}
+        parts = []
         for fold in folds:
-            learnt = set(names[names.index.isin(fold.train_rows)])
-            tested = names[names.index.isin(fold.test_rows)]
-            for row, name in tested[~tested.isin(learnt)].items():
-                found.setdefault(name, []).append(int(row))
-        if not found:
+            learnt, tested = (names[names.index.isin(rows)] for rows in (fold.train_rows, fold.test_rows))
+            parts.append(tested[~tested.isin(set(learnt))])
+        found = pd.concat(parts)
+        if found.empty:
             return ""
-        named = "; ".join(f"{name}: {name_clips(self.clips.iloc[rows])}" for name, rows in sorted(found.items()))
+        named = "; ".join(f"{name}: {name_clips(self.clips.iloc[rows.index])}" for name, rows in found.groupby(found))
         return (
             f"These clips cannot be predicted correctly, since no training clip of their fold has their class: {named}."
         )
@@ -114,9 +114,12 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
     protocol = build_protocol(config)
     faces: FaceSettings = settings(FaceSettings, config.data.faces)
     place, workers = Path(config.data.store), config.data.workers or cpu_count()
-    if not any(place.glob(f"{config.data.name}-*")):  # an existing store needs no device
-        check_device(faces)
-    dataset = open_dataset(config, before_work)
+
+    def begin_work() -> None:
+        check_device(faces)  # not earlier: an existing store needs no device
+        before_work()
+
+    dataset = open_dataset(config, begin_work)
     annotated = read_clips(dataset, protocol, config.corrections)
     chosen = protocol.apply(annotated)
     differences = protocol.differences(chosen, annotated)
@@ -126,7 +129,7 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
         member.require_frames()
         if deeper := member.found_deeper():
             log.warning("the frames of %s are read from %s, inside %s", member.table_name, deeper, member.root_key)
-    ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers, before_work)
+    ready = ready_store(place, config.data.name, annotated, faces, config.data.policy, workers, begin_work)
     why = _why_left_out(chosen, ready.store, sampling)
     left_out = pd.concat([protocol.left_out(annotated), chosen.assign(why=why)[why != ""]], ignore_index=True)
     for reason, part in left_out.groupby("why"):
@@ -152,6 +155,14 @@ def ready_data(config: DictConfig, before_work: Callable[[], object] = lambda: N
         rebuilt_because=ready.rebuilt_because,
         caveats=_caveats(config, protocol, differences),
     )
+
+
+def check_device(faces: FaceSettings) -> None:
+    """Raise UserError if faces are to be detected on a GPU and there is none."""
+    if faces.device != "cpu" and not gpu_names():
+        raise UserError(
+            f"data.faces.device is {faces.device}, but PyTorch sees no GPU here; data.faces.device=cpu needs none"
+        )
 
 
 def _make_inputs(config: DictConfig, store: ClipStore, clips: pd.DataFrame, sampling: Sampling, workers: int) -> None:

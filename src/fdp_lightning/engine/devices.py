@@ -5,7 +5,6 @@ again. Here the ranks of a fold are started by the fold pool (under torchrun and
 their rank.
 """
 
-import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -18,8 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from fdp_lightning.errors import UserError
 from fdp_lightning.foreign import read_yaml
 from fdp_lightning.processes import in_worker
-
-log = logging.getLogger("fdp_lightning")
 
 AUTO = "auto"
 GPUS = ("gpu", "cuda")
@@ -133,8 +130,12 @@ def settled(config: DictConfig, folders: Sequence[Path], pooled: bool) -> DictCo
             values = {"accelerator": "cpu", "precision": "32-true", "deterministic": True}
     else:
         folder, values = begun
-        if not pooled:
-            _check_same_device(folder, values)
+        if not pooled and values["accelerator"] in GPUS and in_worker(gpu_precision) is None:
+            raise UserError(
+                f"the finished folds in {folder} were trained on a GPU ({values['precision']}), but PyTorch sees none "
+                "on this machine: a run cannot mix both.\n  Resume it on a machine with a GPU, or start another run on "
+                "the CPU: trainer=cpu"
+            )
     config = config.copy()
     config.trainer.update({name: values[name] for name in asked})
     return config
@@ -164,16 +165,3 @@ def _begun(config: DictConfig, folder: Path) -> dict[str, Any] | None:
         return None
     same = all(trainer.get(name) == value for name, value in now["trainer"].items() if value != AUTO)
     return {name: trainer[name] for name in _DECIDED} if same else None
-
-
-def _check_same_device(folder: Path, begun: dict[str, Any]) -> None:
-    gpu_here = in_worker(gpu_precision) is not None
-    if begun["accelerator"] in GPUS and not gpu_here:
-        raise UserError(
-            f"the finished folds in {folder} were trained on a GPU ({begun['precision']}), but PyTorch sees none on "
-            "this machine: a run cannot mix both.\n  Resume it on a machine with a GPU, or start another run on the "
-            "CPU: trainer=cpu"
-        )
-    if begun["accelerator"] == "cpu" and gpu_here:
-        log.info("trainer=auto: the finished folds were trained on the CPU, so the others are too; trainer=gpu starts "
-                 "another run on the GPU")  # fmt: skip

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 from rich.progress import Progress, TaskID
@@ -83,8 +83,5 @@ def fold_display(plans: Sequence[FoldPlan], at_once: int) -> Iterator[Display]:
     """Yield the display of these folds, to be updated by its `epoch`, `step_time` and `end`."""
     folds, epochs = len(plans), max(map(epochs_of, plans))
     screen, estimate = console(), partial(time_needed, plans=plans, at_once=at_once)
-    if not screen.is_terminal:
-        yield Display(folds, epochs, estimate, None)
-        return
-    with new_progress(screen) as progress:
+    with new_progress(screen) if screen.is_terminal else nullcontext() as progress:
         yield Display(folds, epochs, estimate, progress)

@@ -84,8 +84,8 @@ def explanations_without_gradient(
     best = probabilities.argmax(axis=1)
 
     def heat(clips: ClipDataset, rows: np.ndarray) -> Tensor:
-        maps = []
-        for clip, still, label in zip(clips.all_clips(rows)["frames"], clips.stills(rows), best[rows], strict=True):
+        maps, inputs = [], clips.all_clips(rows)["frames"]
+        for clip, still, label in zip(inputs, clips.stills(rows), best[rows].tolist(), strict=True):
 
             def odds(copies: Tensor, label: int = label) -> Tensor:
                 logits = torch.from_numpy(np.log(np.clip(predict(copies.numpy()), _TINY, None)))
@@ -163,7 +163,6 @@ def _chosen(target: np.ndarray, order: np.ndarray, most: int) -> np.ndarray:
 def _ready(module: RecognitionModule, device: torch.device) -> Iterator[None]:
     """Put the module in evaluation mode on a device, and allow gradients without a deterministic implementation."""
     mode, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    training, place = module.training, module.device
     # Only explanations take gradients of the input, and the last digits of an image may differ on a GPU.
     torch.use_deterministic_algorithms(mode and device.type == "cpu")
     module.eval().to(device)
@@ -171,5 +170,4 @@ def _ready(module: RecognitionModule, device: torch.device) -> Iterator[None]:
         with torch.inference_mode(False):
             yield
     finally:
-        module.train(training).to(place)
         torch.use_deterministic_algorithms(mode, warn_only=warns)

@@ -3,7 +3,6 @@
 Nothing heavy is imported here, because every command uses it.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,11 +10,6 @@ from omegaconf import DictConfig
 
 from fdp_lightning.engine.devices import ranks_of
 from fdp_lightning.errors import UserError
-
-_COMMANDS = (
-    "torchrun --nnodes … --nproc-per-node … -m fdp_lightning …, or srun --nodes … --ntasks-per-node … python -m "
-    "fdp_lightning …, with the same arguments"
-)
 
 
 @dataclass(frozen=True)
@@ -36,20 +30,18 @@ class Launch:
 
 def launch_of(variables: Mapping[str, str]) -> Launch | None:
     """Return the launch of this process; None if the command was started once, as in the batch step of sbatch."""
-    launch: Launch | None = None
     if "TORCHELASTIC_RUN_ID" in variables:
         number, of, local, port = (int(variables[v]) for v in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT"))
-        launch = Launch("torchrun", number, of, local, variables["MASTER_ADDR"], port)
-    elif "SLURM_PROCID" in variables and "SLURM_STEP_NUM_TASKS" in variables:
-        number, of, local = (int(variables[f"SLURM_{v}"]) for v in ("PROCID", "STEP_NUM_TASKS", "LOCALID"))
-        host = variables.get("MASTER_ADDR") or first_host(variables.get("SLURM_STEP_NODELIST", "localhost"))
-        launch = Launch("srun", number, of, local, host, int(variables.get("MASTER_PORT") or _slurm_port(variables)))
-    return launch if launch is not None and launch.of > 1 else None
+        return Launch("torchrun", number, of, local, variables["MASTER_ADDR"], port) if of > 1 else None
+    if "SLURM_PROCID" not in variables or int(variables.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
+        return None
+    number, of, local = (int(variables[f"SLURM_{v}"]) for v in ("PROCID", "STEP_NUM_TASKS", "LOCALID"))
+    host = variables.get("MASTER_ADDR")
+    if not host:
+        from lightning.fabric.plugins.environments import SLURMEnvironment  # slow, and only such a process needs it
 
-
-def first_host(nodes: str) -> str:
-    """Return the first node of a Slurm node list: node[005-009,12],login → node005."""
-    return re.split("[ ,]", re.sub(r"\[([^],-]+)[^]]*\]", r"\1", nodes))[0]
+        host = SLURMEnvironment.resolve_root_node_address(variables.get("SLURM_STEP_NODELIST", "localhost"))
+    return Launch("srun", number, of, local, host, int(variables.get("MASTER_PORT") or _slurm_port(variables)))
 
 
 def _slurm_port(variables: Mapping[str, str]) -> int:
@@ -65,7 +57,9 @@ def check_launch(trainer: DictConfig, launch: Launch | None, led: bool) -> None:
         if nodes > 1:
             raise UserError(
                 f"trainer.num_nodes is {nodes}, but this command was started once, on one machine. Start it once per "
-                f"device: {_COMMANDS}.\n  Or distribute the folds over the machines, with -m task=fold fold=…"
+                "device, with the same arguments: torchrun --nnodes … --nproc-per-node … -m fdp_lightning …, or srun "
+                "--nodes … --ntasks-per-node … python -m fdp_lightning ….\n  Or distribute the folds over the "
+                "machines, with -m task=fold fold=…"
             )
         return
     if not led:

@@ -3,10 +3,10 @@
 If each of them ran the command, each would run the whole sweep, and their ranks would match only by chance. Instead,
 the first process plans, displays, pools and writes as if it were the only one. A follower reads no configuration: for
 each fold that the leader announces, it starts its rank of that fold on its own machine and device, and it exits with
-the leader's exit code. All machines need the run folder and the store, and therefore a shared file system.
+the leader's exit code. All machines need the run folder and the store, and therefore a shared file system, on which
+the commands have the same working folder.
 """
 
-import os
 import pickle
 import signal
 import socket
@@ -14,11 +14,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from fdp_lightning.engine.devices import GPUS, Rank, free_port
@@ -51,9 +50,9 @@ class Rendezvous:
     """
 
     def __init__(self, launch: Launch) -> None:
-        from torch.distributed import DistError, PrefixStore, TCPStore
+        from torch.distributed import PrefixStore, TCPStore
 
-        self._launch, self._errors = launch, (DistError, RuntimeError)
+        self._launch = launch
         try:
             store = TCPStore(
                 launch.host,
@@ -62,7 +61,7 @@ class Rendezvous:
                 is_master=launch.by == "srun" and launch.number == 0,  # torchrun's own process holds the store
                 timeout=timedelta(seconds=_MEET_S),
             )
-        except self._errors as error:
+        except RuntimeError as error:
             raise UserError(
                 f"{launch.by} started {launch.of} processes, but they did not find each other at "
                 f"{launch.host}:{launch.port} (MASTER_ADDR, MASTER_PORT): {error}"
@@ -97,10 +96,10 @@ class Rendezvous:
             self._heard[rank] = beat, time.monotonic()
         return time.monotonic() - self._heard[rank][1] > _SILENT_S
 
-    def wait_for_leaving(self, ranks: Sequence[int], seconds: float) -> None:
-        """Keep the store open until the followers have received the end, for at most `seconds`."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._store.check([f"left/{rank}" for rank in ranks]):
+    def wait_for_leaving(self) -> None:
+        """Keep the store open until the followers have received the end, for at most a quarter of a minute."""
+        until, left = time.monotonic() + _GOODBYE_S, [f"left/{rank}" for rank in range(1, self._launch.of)]
+        while time.monotonic() < until and not self._store.check(left):
             time.sleep(POLL_S)
 
     def asked(self, key: str) -> bool:
@@ -110,17 +109,8 @@ class Rendezvous:
                 self._beat, self._beat_at = self._beat + 1, time.monotonic()
                 self._store.set(f"beat/{self._launch.number}", str(self._beat))
             return bool(self._store.check([key]))
-        except self._errors as error:
+        except RuntimeError as error:
             raise LeaderGoneError(str(error)) from error
-
-
-@dataclass(frozen=True)
-class _Announced:
-    """A fold to train: its plan, the rank of the first process, and the folder that its paths are relative to."""
-
-    plan: FoldPlan
-    first: Rank
-    folder: Path
 
 
 class Leader(LocalProcesses):
@@ -138,7 +128,7 @@ class Leader(LocalProcesses):
         if gone:
             raise RuntimeError(f"processes {gone} of {self._launch.by} are gone. The same command resumes from here")
         first = Rank(0, self.ranks, _address(self._launch), free_port(), _device(plan, self._launch))
-        number = self._rendezvous.announce(_Announced(plan, first, Path.cwd()))
+        number = self._rendezvous.announce((plan, first))
         others = [_Elsewhere(self._rendezvous, number, rank) for rank in range(1, self.ranks)]
         return [start_process(plan, first, news), *others]
 
@@ -198,7 +188,7 @@ def _lead(launch: Launch, rendezvous: Rendezvous, command: Callable[[], None]) -
         traceback.print_exc()  # before the others end: torchrun ends all processes when one has failed
     finally:
         rendezvous.announce(code)
-    rendezvous.wait_for_leaving(range(1, launch.of), _GOODBYE_S)
+    rendezvous.wait_for_leaving()
     return code
 
 
@@ -211,25 +201,23 @@ def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
             if isinstance(announced, int):
                 rendezvous.put(f"left/{launch.number}")
                 return announced
-            code = _train(announced, number, launch, rendezvous)
+            plan, first = announced
+            code = _train(plan, first, number, launch, rendezvous)
             rendezvous.put(f"ended/{number}/{launch.number}", str(code))
     except LeaderGoneError:
         print(f"\nfdp_lightning: process {launch.number} ends because the first one is gone.", file=sys.stderr)
     return 1
 
 
-def _train(announced: _Announced, number: int, launch: Launch, rendezvous: Rendezvous) -> int:
-    run = announced.folder / announced.plan.run
-    if not run.is_dir():
+def _train(plan: FoldPlan, first: Rank, number: int, launch: Launch, rendezvous: Rendezvous) -> int:
+    if not plan.run.is_dir():
         print(
-            f"\nfdp_lightning: {socket.gethostname()} does not have {run} of {announced.first.host}: all machines need "
-            "a shared file system",
+            f"\nfdp_lightning: {socket.gethostname()} does not have {plan.run.absolute()} of {first.host}: all "
+            "machines need a shared file system and the same working folder",
             file=sys.stderr,
         )
         return 1
-    os.chdir(announced.folder)
-    rank = replace(announced.first, number=launch.number, device=_device(announced.plan, launch))
-    process = start_process(announced.plan, rank, None)
+    process = start_process(plan, replace(first, number=launch.number, device=_device(plan, launch)), None)
     try:
         while process.exitcode is None:
             if rendezvous.asked(f"stop/{number}"):

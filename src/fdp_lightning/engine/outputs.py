@@ -5,7 +5,6 @@ There is also inner.csv if there are inner validation subjects, and baselines.cs
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,20 +23,6 @@ if TYPE_CHECKING:
     from fdp_lightning.data.loading.datamodule import FoldDataModule
     from fdp_lightning.engine.plan import FoldPlan
     from fdp_lightning.models.recognizer import Extra
-    from fdp_lightning.training.recorder import Recorder
-
-
-@dataclass(frozen=True)
-class FittedOnce:
-    """Substitute for a `Recorder` if there are no epochs: all selections are the same probabilities, (n, k).
-
-    Without inner validation subjects `inner` is None; there are never curves.
-    """
-
-    oracle: np.ndarray
-    inner: np.ndarray | None = None
-    inner_probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
-    curves: Sequence[Mapping[str, float]] = ()
 
 
 INNER = "inner.csv"
@@ -48,44 +33,41 @@ def write_outputs(
     folder: Path,
     plan: "FoldPlan",
     data: "FoldDataModule",
-    outputs: Mapping[str, np.ndarray],
-    recorder: "Recorder | FittedOnce",
+    probabilities: Mapping[str, np.ndarray | None],
+    of_inner: Mapping[str, np.ndarray],
     extras: Sequence["Extra"],
-    of_training: Mapping[str, np.ndarray],
+    arrays: Mapping[str, np.ndarray],
 ) -> None:
     """Write predictions and extras of the held-out clips, and separate files for inner validation clips and baselines.
 
-    `outputs` are the arrays of `RecognitionModule.predict_step`, including the recogniser's `extras`, with one row per
-    held-out clip in the order of the clip table. `recorder` has the curves, and the probabilities of the epochs chosen
-    by `inner` and `oracle`; `of_training` holds what the objective keeps from the training clips.
+    `probabilities` are those of the held-out clips by selection, (n, k), in the order of the clip table (None: it was
+    not made); `of_inner` are those of the inner validation clips, if any. `arrays` holds, by name, the arrays of the
+    `extras`, one row per held-out clip, and those that the objective keeps from the training clips.
     """
     classes = list(plan.config["protocol"]["classes"])
-    selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
-    tables = [_table(plan, data.test_clips, classes, name, p) for name, p in selections.items() if p is not None]
+    tables = [_table(plan, data.test_clips, classes, name, p) for name, p in probabilities.items() if p is not None]
     write_predictions(folder / "predictions.csv", pd.concat(tables, ignore_index=True), classes)
-    if recorder.inner_probabilities:
+    if of_inner:
         clips = plan.clips.iloc[list(plan.fold.inner_rows)].reset_index(drop=True)
-        tables = [_table(plan, clips, classes, name, p) for name, p in recorder.inner_probabilities.items()]
+        tables = [_table(plan, clips, classes, name, p) for name, p in of_inner.items()]
         write_predictions(folder / INNER, pd.concat(tables, ignore_index=True), classes)
-    if recorder.curves:
-        write_curves(folder, recorder)
     assert data.test_set is not None
     if plan.config["data"]["linear_baselines"]:
         baselines.write_baselines(folder / baselines.FILE, _baseline_predictions(plan, data, classes), classes)
     clips = data.test_clips
     stream = io.BytesIO()
     key_frames, key_frame_numbers = data.test_set.key_frames()
-    arrays: dict[str, Any] = {
+    kept: dict[str, Any] = {
         **{name: clips[name].to_numpy(dtype=np.str_) for name in ("dataset", "subject", "clip", "target")},
         "onset": clips["onset"].to_numpy(dtype=np.int64),
         "apex": clips["apex"].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan),
         "frames": data.test_set.frame_numbers,
         "key_frames": key_frames,
         "key_frame_numbers": key_frame_numbers,
+        **arrays,
+        "extras": np.array(as_text(extras)),
     }
-    arrays |= {extra.name: outputs[extra.name] for extra in extras if extra.of == "clip"} | dict(of_training)
-    arrays["extras"] = np.array(as_text(extras))
-    np.savez_compressed(stream, **arrays)
+    np.savez_compressed(stream, **kept)
     write_atomic(folder / "outputs.npz", stream.getvalue())
 
 
@@ -107,10 +89,6 @@ def _baseline_predictions(plan: "FoldPlan", data: "FoldDataModule", classes: lis
         )
         tables.append(_table(plan, data.test_clips, classes, name, probabilities))
     return pd.concat(tables, ignore_index=True)
-
-
-def write_curves(folder: Path, recorder: "Recorder | FittedOnce") -> None:
-    write_atomic(folder / "curves.csv", pd.DataFrame(list(recorder.curves)).to_csv(index=False))
 
 
 def _table(

@@ -56,11 +56,6 @@ class FoldPlan:
         return not self.fold.test_rows
 
     @property
-    def home(self) -> Path:
-        """Run folder of the configuration, in which a fit has its own folder, separate from the pooled folds."""
-        return self.run.parent if self.is_fit else self.run
-
-    @property
     def folder(self) -> Path:
         return self.run / "folds" / self.fold.name
 
@@ -170,17 +165,14 @@ def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> st
     side_by_side = f", {min(at_once, len(plans))} at a time" if min(at_once, len(plans)) > 1 else ""
     text = (
         f"this will take about {_about(needed)} on this {'CPU' if on_cpu else 'GPU'} "
-        f"(measured: {_digits(seconds)} s a step × {span(steps)} steps{folds}{side_by_side})"
+        f"(measured: {seconds:.3g} s a step × {span(steps)} steps{folds}{side_by_side})"
     )
-    if not on_cpu:
-        return text
-    small = plans[0].config["loso"].get("quick_model")
-    if not small or plans[0].model.split(" ")[0] == small:
-        return f"{text}. A GPU is much faster (trainer=auto uses one)"
-    return (
-        f"{text}. A GPU is much faster (trainer=auto uses one); on a CPU the small model is much faster: "
-        f"model={small} trainer=cpu"
-    )
+    if on_cpu:
+        text += ". A GPU is much faster (trainer=auto uses one)"
+        small = plans[0].config["loso"].get("quick_model")
+        if small and plans[0].model.split(" ")[0] != small:
+            text += f"; on a CPU the small model is much faster: model={small} trainer=cpu"
+    return text
 
 
 def _about(seconds: float) -> str:
@@ -190,7 +182,3 @@ def _about(seconds: float) -> str:
     if hours < 10:
         return f"{hours:.1f} h"
     return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
-
-
-def _digits(value: float) -> str:
-    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:.0f}"

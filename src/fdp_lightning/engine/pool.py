@@ -104,21 +104,19 @@ class FoldPool:
         lock = claim(plan.unfinished.with_name(f"{plan.fold.name}.lock"))
         if lock is None:
             return False
-        held = contextlib.ExitStack()
-        held.callback(lock.release)
-        if plan.is_done:  # by another process, since it was planned
-            held.close()
-            self._display.end(plan.fold.name, True)
-            return True
-        devices: tuple[int, ...] = ()
-        if self._gpus is not None:
-            claimed = self._gpus.claim(self._starter.ranks)
-            if claimed is None:
-                held.close()
-                return False
-            devices = claimed[0]
-            held.push(claimed[1])
-        one = _Running(plan, held)
+        with contextlib.ExitStack() as held:
+            held.callback(lock.release)
+            if plan.is_done:  # by another process, since it was planned
+                self._display.end(plan.fold.name, True)
+                return True
+            devices: tuple[int, ...] = ()
+            if self._gpus is not None:
+                claimed = self._gpus.claim(self._starter.ranks)
+                if claimed is None:
+                    return False
+                devices = claimed[0]
+                held.push(claimed[1])
+            one = _Running(plan, held.pop_all())
         self._running.append(one)
         one.news, send = self._context.Pipe(duplex=False)
         one.processes = self._starter.start(plan, devices, send)

@@ -28,17 +28,10 @@ class FoldProcess(Protocol):
     """One process of a fold, here or on another machine: a `multiprocessing.Process`, or an object like one."""
 
     @property
-    def exitcode(self) -> int | None:
-        pass
-
-    def is_alive(self) -> bool:
-        pass
-
-    def terminate(self) -> None:
-        pass
-
-    def join(self) -> None:
-        pass
+    def exitcode(self) -> int | None: ...
+    def is_alive(self) -> bool: ...
+    def terminate(self) -> None: ...
+    def join(self) -> None: ...
 
 
 class LocalProcesses:
@@ -110,11 +103,9 @@ def _run(plan: FoldPlan, rank: Rank, news: Connection | None) -> None:
         log.addHandler(Tell(news))
     os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)  # torchrun's; a fold has its own rendezvous
     path = log_file(plan, rank.number)
+    tell: Callable[[float], None] = (lambda number: None) if news is None else news.send
     with logged(path, news):
-        if news is None:
-            run_fold(plan, rank=rank)
-        else:
-            run_fold(plan, news.send, rank, news.send)  # epochs are whole numbers, the seconds of a step are not
+        run_fold(plan, tell, rank, tell)  # epochs are whole numbers, the seconds of a step are not
         if rank.first:
             path.replace(plan.folder / "log.txt")
         else:

@@ -1,5 +1,6 @@
 """The clip store of a run: reused if intact, else built, reusing clips of older and damaged stores."""
 
+import contextlib
 import logging
 import secrets
 import shutil
@@ -14,8 +15,6 @@ from fdp_lightning.data.faces.prepare_clip import FaceSettings
 from fdp_lightning.data.store.build import build_store
 from fdp_lightning.data.store.clip_store import ClipStore, DamagedStoreError, open_store
 from fdp_lightning.data.store.sources import list_sources, other_stores, store_folder, why_another
-from fdp_lightning.errors import UserError
-from fdp_lightning.runs.claims import gpu_names
 
 log = logging.getLogger("fdp_lightning")
 
@@ -51,7 +50,6 @@ def ready_store(
     damage = _move_if_damaged(folder)
     reused, reason = folder.exists(), damage
     if not reused:
-        check_device(faces)
         before_work()
         # A rebuild that was killed has left the damaged store behind.
         aside, others = sorted(folder.parent.glob(f"{_aside_prefix(folder)}*")), other_stores(folder)
@@ -67,14 +65,6 @@ def ready_store(
     return ReadyStore(open_store(folder, verify=not reused), reused, reason)
 
 
-def check_device(faces: FaceSettings) -> None:
-    """Raise UserError if faces are to be detected on a GPU and there is none."""
-    if faces.device != "cpu" and not gpu_names():
-        raise UserError(
-            f"data.faces.device is {faces.device}, but PyTorch sees no GPU here; data.faces.device=cpu needs none"
-        )
-
-
 def _move_if_damaged(folder: Path) -> str | None:
     """Rename a damaged store so that it is no longer found, and return what is damaged; None if nothing is."""
     if not folder.exists():
@@ -83,12 +73,10 @@ def _move_if_damaged(folder: Path) -> str | None:
     try:
         open_store(folder)
     except DamagedStoreError as error:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             # Another process may have found the same and rebuilt the store in the meantime: that one is kept.
             if folder.stat().st_ino == before:
                 folder.rename(folder.with_name(f"{_aside_prefix(folder)}{secrets.token_hex(4)}"))
-        except FileNotFoundError:
-            pass
         return str(error)
     return None
 

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
@@ -29,7 +28,7 @@ from fdp_lightning.engine.plan import Checked, FoldPlan, clear_the_way, plan_fol
 from fdp_lightning.engine.pool import FoldPool
 from fdp_lightning.engine.process import LocalProcesses
 from fdp_lightning.errors import UserError, require_writable
-from fdp_lightning.evaluation.origin import read_json, span, thousands
+from fdp_lightning.evaluation.origin import span, thousands
 from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.files import remove_leftovers, write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
@@ -119,7 +118,6 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     if checked is None or not todo:
         return 0
     log.info("%s", what_is_trained(run.config, todo, checked))
-    _warn_of_other_versions(run)
     remove_leftovers(run.folder)
     remove_pooled(run.folder)  # pooled from fewer or other folds; if a fold fails now, no old score must remain
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -159,21 +157,10 @@ def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Chec
     where = f"{config.trainer.accelerator}, {config.trainer.get('precision', 32)}"
     each = "" if plans[0].is_fit else " per fold"
     if plans[0].config["model"]["objective"] is None:
-        return f"{plans[0].model}: {checked.step}{each}; on {where}"
-    return (
-        f"{plans[0].model}: {thousands(checked.parameters)} parameters, {steps} steps{each}, {checked.step}; on {where}"
-    )
-
-
-def _warn_of_other_versions(run: Run) -> None:
-    """Warn of finished folds that were trained with another version of torch, whose last digits may differ."""
-    here = version("torch")
-    made = {plan.fold.name: read_json(plan.folder / "fold.json").get("torch") for plan in run.plans if plan.is_done}
-    if others := {name: torch for name, torch in made.items() if torch and torch.split("+")[0] != here.split("+")[0]}:
-        log.warning(
-            "torch %s is installed, but %d finished folds were trained with %s: the run will hold both, and report it",
-            here, len(others), ", ".join(sorted(set(others.values()))),
-        )  # fmt: skip
+        how = f"{checked.step}{each}"
+    else:
+        how = f"{thousands(checked.parameters)} parameters, {steps} steps{each}, {checked.step}"
+    return f"{plans[0].model}: {how}; on {where}"
 
 
 def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:
@@ -233,9 +220,6 @@ def _last_line(path: Path) -> str:
     return lines[-1] if lines else "killed before it wrote anything"
 
 
-POOLING_LOCK = ".pooling.lock"
-
-
 def complete(run: Run) -> None:
     """Run the unfinished folds of a run, then pool; FoldsFailedError as in `train`."""
     with run.claim():
@@ -245,7 +229,7 @@ def complete(run: Run) -> None:
 
 def pool_in_turn(config: DictConfig, run: Path, trained: bool) -> None:
     """Pool a complete run under a lock: parallel jobs that finish together would all find the run complete."""
-    with FileLock(run / POOLING_LOCK, mode=0o666):
+    with FileLock(run / ".pooling.lock", mode=0o666):
         metrics = pool_run(run, config)
         shutil.rmtree(run / "unfinished", ignore_errors=True)  # all folds are finished: only their locks are left
         log_pooled(config, run, metrics, again=trained)

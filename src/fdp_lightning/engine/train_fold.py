@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import lightning as L
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -21,12 +22,13 @@ from fdp_lightning.data.inputs.flow import InputSettings
 from fdp_lightning.data.loading.augment import ClipAugmentation
 from fdp_lightning.data.loading.datamodule import FoldDataModule
 from fdp_lightning.data.loading.sampling import Sampling
-from fdp_lightning.data.protocols.leak_guard import check_statistics, subjects_of
+from fdp_lightning.data.protocols.leak_guard import check_statistics, sides, subjects_of
 from fdp_lightning.engine.devices import GPUS, Rank, ranks_of, trainer_options
 from fdp_lightning.engine.explanations import explanations
-from fdp_lightning.engine.outputs import write_curves, write_outputs
+from fdp_lightning.engine.outputs import write_outputs
 from fdp_lightning.engine.plan import Budget, FoldPlan
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
 from fdp_lightning.instantiate import build, build_model, settings
 from fdp_lightning.labels import LabelKind
 from fdp_lightning.runs.environment import environment
@@ -90,6 +92,7 @@ def train_fold(
             raise
         seconds = time.monotonic() - start
         learnt = _predict_and_write(plan, folder, trainer, module, data, recorder)
+        close_loggers(trainer.loggers)
     device = trainer.strategy.root_device
     return {
         "training_seconds": round(seconds, 2),
@@ -134,10 +137,9 @@ def _predict_and_write(
     # Lightning during training would hold.
     place: Any = trainer.strategy.broadcast(folder and folder / "checkpoints/last.ckpt")
     trainer.save_checkpoint(place, weights_only=True)  # all processes take part, the first one writes
+    if folder is not None:
+        write_atomic(folder / "curves.csv", pd.DataFrame(recorder.curves).to_csv(index=False))
     if data.test_set is None:
-        if folder is not None:
-            write_curves(folder, recorder)
-            close_loggers(trainer.loggers)
         return {}
     batches: Any = trainer.predict(module, dataloaders=data.test_dataloader())
     outputs = {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
@@ -148,11 +150,12 @@ def _predict_and_write(
         objective = module.objective.cpu()
         of_training = {name: tensor.numpy() for name, tensor in objective.of_training(training_clips).items()}
         extras = list(objective.extras)
+        arrays = {extra.name: outputs[extra.name] for extra in extras if extra.of == "clip"}
         if plan.config["report"]["explain"]:
             declared, made = explanations(module, data, plan, outputs["probabilities"], trainer.strategy.root_device)
-            extras, outputs = [*extras, *declared], {**outputs, **made}
-        write_outputs(folder, plan, data, outputs, recorder, extras, of_training)
-        close_loggers(trainer.loggers)
+            extras, arrays = [*extras, *declared], arrays | made
+        selections = {"last": outputs["probabilities"], "inner": recorder.inner, "oracle": recorder.oracle}
+        write_outputs(folder, plan, data, selections, recorder.inner_probabilities, extras, arrays | of_training)
     classes = list(plan.config["protocol"]["classes"])
     target = data.test_set.all_clips()["target"]
     same_for_all = torch.zeros(len(target), len(classes))
@@ -192,16 +195,20 @@ def provenance(plan: FoldPlan, data: FoldDataModule) -> dict[str, Any]:
         "model": plan.model,
         "classes": list(plan.config["protocol"]["classes"]),
         "multi_label": LabelKind.of_column(plan.config["protocol"]["column"]).is_multi,
-        "fold": plan.fold.name,
-        "subjects": subjects_of(plan.fold, plan.clips),
+        **_origin(plan),
         "mean": fitted.statistics.mean,
         "std": fitted.statistics.std,
         **({"divisors": list(fitted.scale.divisors)} if fitted.scale else {}),
         "clips": fitted.clips,
         "class_counts": fitted.class_counts,
-        "fingerprint": plan.fingerprint,
-        "made_with": {name: fact for name, fact in environment().items() if name != "command"},  # it holds paths
     }
+
+
+def _origin(plan: FoldPlan) -> dict[str, Any]:
+    made_with = environment()
+    made_with.pop("command")  # it holds paths of this machine
+    subjects = subjects_of(plan.fold, plan.clips)
+    return {"fold": plan.fold.name, "subjects": subjects, "fingerprint": plan.fingerprint, "made_with": made_with}
 
 
 def _trainer(
@@ -209,7 +216,8 @@ def _trainer(
 ) -> L.Trainer:
     budget = [StepBudget(steps)] if (steps := Budget.of(config.trainer).steps) else []
     resume = ResumePoints(plan.unfinished, plan.fingerprint, config.loso.checkpoint_seconds)
-    loggers = folder and build_loggers(config, plan.home, folder / "log", fold_log(plan, config))
+    run = plan.run.parent if plan.is_fit else plan.run  # a fit has its own folder inside that of the run
+    loggers = folder and build_loggers(config, run, folder / "log", fold_log(plan, config))
     place = folder or plan.unfinished
     callbacks = [*budget, *first, resume, last]
     return _new_trainer(config, rank, loggers or False, callbacks=callbacks, default_root_dir=place)
@@ -220,17 +228,9 @@ def fold_log(plan: FoldPlan, config: DictConfig) -> LogOf:
     name, job_type = ("fit", "fit") if plan.is_fit else (plan.fold.name, "fold")
     if not uses_wandb(config):
         return LogOf(name, job_type, "", {})
-    subjects = {side: len(names) for side, names in subjects_of(plan.fold, plan.clips).items()}
-    rows = {"train": plan.fold.train_rows, "inner": plan.fold.inner_rows, "test": plan.fold.test_rows}
-    made_with = environment()
-    made_with.pop("command")  # it holds paths of this machine
-    facts = {
-        "fold": plan.fold.name,
-        "fingerprint": plan.fingerprint,
-        "subjects": subjects,
-        "clips": {side: len(of_side) for side, of_side in rows.items()},
-        "made_with": made_with,
-    }
+    facts = _origin(plan)
+    facts["subjects"] = {side: len(names) for side, names in facts["subjects"].items()}
+    facts["clips"] = {side: len(rows) for side, rows in sides(plan.fold).items()}
     return LogOf(name, job_type, kept_id(plan.unfinished / f"{plan.fingerprint}-wandb.json"), facts)
 
 
@@ -293,27 +293,16 @@ class EffectiveBatch:
 
     `data.batch_size` counts the clips of all devices together, so that batch and learning rate do not depend on the
     number of devices.
-
-    Attributes:
-        batch_size: clips per batch.
-        batch_per_device: clips per batch and device.
-        devices: devices per machine.
-        num_nodes: machines.
-        accumulate_grad_batches: batches per step.
-        effective_batch: clips per step.
-        sync_batchnorm: True if batch norm takes its statistics over all devices.
-        lr: largest learning rate, scaled by `lr_scaling`.
-        lr_scaling: rule that scales the learning rate with the effective batch.
     """
 
-    batch_size: int
+    batch_size: int  # clips of all devices together
     batch_per_device: int
-    devices: int
+    devices: int  # of each machine
     num_nodes: int
-    accumulate_grad_batches: int
-    effective_batch: int
-    sync_batchnorm: bool
-    lr: float
+    accumulate_grad_batches: int  # batches per step
+    effective_batch: int  # clips per step
+    sync_batchnorm: bool  # True if batch norm takes its statistics over all devices
+    lr: float  # the largest, as scaled by `lr_scaling` with the effective batch
     lr_scaling: str
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -73,21 +74,14 @@ class Gpus:
 
     def claim(self, count: int) -> tuple[tuple[int, ...], ExitStack] | None:
         """Claim `count` free GPUs, the least busy first, with a stack that releases them; None if fewer are free."""
-        held = ExitStack()
         indices: list[int] = []
-        for lane in range(self._per_gpu):
-            for index, name in enumerate(self._names):
-                if len(indices) == count:
-                    break
-                if index in indices:
-                    continue
-                if lock := claim(self._folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}-{lane}.lock"):
+        with ExitStack() as held:
+            for lane, (index, name) in product(range(self._per_gpu), enumerate(self._names)):
+                path = self._folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}-{lane}.lock"
+                if len(indices) < count and index not in indices and (lock := claim(path)):
                     held.callback(lock.release)
                     indices.append(index)
-        if len(indices) == count:
-            return tuple(indices), held
-        held.close()
-        return None
+            return (tuple(indices), held.pop_all()) if len(indices) == count else None
 
 
 @cache

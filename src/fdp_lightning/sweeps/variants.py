@@ -7,13 +7,13 @@ from itertools import product
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from fdp_lightning.errors import UserError, first_line
 from fdp_lightning.evaluation.runs import Run, is_finished, read_run
-from fdp_lightning.evaluation.tables.comparison import Table, Variant, variant_tables
+from fdp_lightning.evaluation.tables.comparison import Variant, variant_tables
 from fdp_lightning.evaluation.tables.render import print_tables, write_variants
 from fdp_lightning.runs.environment import command
 from fdp_lightning.runs.folder import experiment_name, variant_name
@@ -92,16 +92,15 @@ def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[Job
     """
     for stale in folder.glob("variants.*"):  # from an earlier sweep; they must not remain if every job fails
         stale.unlink()
-    errors = {i: error for i, each in enumerate(returns) if (error := _error(each)) is not None}
-    folders = [None if i in errors else outcome(each) for i, each in enumerate(returns)]  # type: ignore[arg-type]
-    if any(folders):
-        reasons = {i: first_line(error) for i, error in errors.items()}
-        write_table(folder, jobs, [place and Path(place) for place in folders], reasons)
+    results = [each if isinstance(each, Exception) else outcome(each) for each in returns]
+    if any(isinstance(result, str) for result in results):
+        write_table(folder, jobs, results)
+    errors = {i: result for i, result in enumerate(results) if isinstance(result, Exception)}
     if not errors:
         return
-    lines = "\n  ".join(f"{' '.join(jobs[i].overrides)}: {first_line(error)}" for i, error in errors.items())
     if len(jobs) == 1:
-        raise next(iter(errors.values()))
+        raise errors[0]
+    lines = "\n  ".join(f"{' '.join(jobs[i].overrides)}: {first_line(error)}" for i, error in errors.items())
     summary = f"{len(errors)} of {len(jobs)} jobs failed; the same command runs only these again:\n  {lines}"
     others = [error for error in errors.values() if not isinstance(error, UserError)]
     if not others:
@@ -110,20 +109,20 @@ def finish_sweep(folder: Path, jobs: Sequence[VariantRun], returns: Sequence[Job
     raise SweepError(summary) from others[0]
 
 
-def write_table(
-    folder: Path, jobs: Sequence[VariantRun], runs: Sequence[Path | None], failed: Mapping[int, str]
-) -> list[Table]:
+def write_table(folder: Path, jobs: Sequence[VariantRun], results: Sequence[str | Exception | None]) -> None:
     """Print the table of a sweep and write variants.html, .csv, .md and .tex, which also list missing runs.
 
-    `runs` has the run folder of each job, None if it failed; `failed` maps the number of a failed job to the reason.
+    `results` has the run folder of each job, the exception with which it failed, or None for a task without a run.
     """
     missing: dict[str, list[str]] = {job.variant: [] for job in jobs}
     found: dict[str, dict[Path, Run]] = {job.variant: {} for job in jobs}
     waiting: dict[Path, str] = {}
-    for number, (job, run) in enumerate(zip(jobs, runs, strict=True)):
-        if run is None:
-            missing[job.variant].append(f"{job.point}: {failed[number]}".removeprefix(": "))
-        elif not is_finished(run):
+    for job, result in zip(jobs, results, strict=True):
+        if isinstance(result, Exception):
+            missing[job.variant].append(f"{job.point}: {first_line(result)}".removeprefix(": "))
+        elif result is None:
+            continue
+        elif not is_finished(run := Path(result)):
             waiting[run] = job.variant
         elif run not in found[job.variant]:
             try:
@@ -133,18 +132,7 @@ def write_table(
     for run, variant in waiting.items():
         missing[variant].append(f"{run}: folds are missing, no pooled scores")
     variants = [Variant(name, tuple(own.values())) for name, own in found.items() if own]
-    if not variants:
-        return []
-    tables = variant_tables(variants, missing)
-    print_tables(tables)
-    print("\n".join(map(str, write_variants(folder, tables, " · ".join(folder.parts[-3:]), command()))))
-    return tables
-
-
-def _error(returned: JobReturn | Exception) -> Exception | None:
-    if isinstance(returned, Exception):
-        return returned
-    if returned.status == JobStatus.COMPLETED:
-        return None
-    found = outcome(returned)
-    return found if isinstance(found, Exception) else RuntimeError(f"the job ended without a result ({found!r})")
+    if variants:
+        tables = variant_tables(variants, missing)
+        print_tables(tables)
+        print("\n".join(map(str, write_variants(folder, tables, " · ".join(folder.parts[-3:]), command()))))

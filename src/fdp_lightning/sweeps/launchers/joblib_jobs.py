@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
-from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, end_with, failed, in_job, lost, run_here
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, end_with, failed, lost, run_here
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def launch(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int, n_jobs:
         while waiting or running:
             while waiting and free:
                 job, worker = waiting.popleft(), free.pop()
-                running[worker.submit(_run, sweep, job, cores, state)] = job, worker
+                running[worker.submit(run_here, sweep, job, state, cores, job.label)] = job, worker
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job, worker = running.pop(future)
                 try:
@@ -85,7 +85,3 @@ def _begin(parent: int) -> None:
     end_with(parent)
     # The workers of this worker would look for loky's own start method, which they do not know.
     multiprocessing.set_start_method("forkserver", force=True)
-
-
-def _run(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any]) -> JobReturn:
-    return in_job(partial(run_here, sweep, job, state), job.label, cores)

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,7 +54,7 @@ class Job:
 
 
 def begin(sweep: Sweep, overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
-    """Prepare a launcher: its log and the folder of the sweep; return its jobs, see `jobs_of`."""
+    """Prepare a launcher, its log and the folder of the sweep; return its jobs, see `jobs_of`."""
     configure_log(sweep.config.hydra.hydra_logging, sweep.config.hydra.verbose)
     Path(str(sweep.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     return jobs_of(overrides, first)
@@ -91,33 +92,22 @@ def outcome(result: JobReturn) -> Any:
         return error
 
 
-def run_here(sweep: Sweep, job: Job, state: dict[Any, Any], identity: str | None = None) -> JobReturn:
-    """Run a job in this process, as Hydra's launchers do.
+def run_here(
+    sweep: Sweep, job: Job, state: dict[Any, Any], cores: int | None, label: str | None, identity: str | None = None
+) -> JobReturn:
+    """Run a job in this process, as Hydra's launchers do; its exception, if any, can be sent to another process.
 
-    `state` is Hydra's in the launching process, from `Singleton.get_state`; without an `identity` the job's id is the
-    common job name with its number.
+    `state` is Hydra's in the launching process, from `Singleton.get_state`. The job may use `cores` cores (None: all
+    that are available to the process). Each line that it prints begins with `label` (None: its output has its own
+    file). Without an `identity` its id is the common job name with its number.
     """
-    setup_globals()
-    Singleton.set_state(state)
-    config = sweep.context.config_loader.load_sweep_config(sweep.config, list(job.overrides))
-    with open_dict(config):
-        config.hydra.job.id, config.hydra.job.num = identity or f"{config.hydra.job.name}_{job.number}", job.number
-    HydraConfig.instance().set_config(config)
-    return run_job(sweep.task, config, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=sweep.context)
-
-
-def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -> JobReturn:
-    """Run Hydra's part of a job within the job's process, with exceptions that can be sent to another process.
-
-    Each line that it prints begins with the label, or with nothing if its output has its own file (None). It may use
-    `cores` cores, or all that are available to the process (None).
-    """
-    if cores is None:
-        os.environ.pop(CORES, None)
-    else:
+    if cores is not None:
         os.environ[CORES] = str(cores)  # inherited by its workers, which prepare clips and count cores too
-    with contextlib.nullcontext() if label is None else labelled(label):
-        result = run()
+    with contextlib.ExitStack() as stack:
+        if label is not None:
+            stack.enter_context(redirect_stdout(stack.enter_context(_Labelled(sys.stdout, label))))
+            stack.enter_context(redirect_stderr(stack.enter_context(_Labelled(sys.stderr, label))))
+        result = _run(sweep, job, state, identity)
     error = outcome(result)
     if isinstance(error, Exception):
         note = "".join(traceback.format_exception(error))  # pickling drops the traceback but keeps notes
@@ -129,6 +119,16 @@ def in_job(run: Callable[[], JobReturn], label: str | None, cores: int | None) -
     return result
 
 
+def _run(sweep: Sweep, job: Job, state: dict[Any, Any], identity: str | None) -> JobReturn:
+    setup_globals()
+    Singleton.set_state(state)
+    config = sweep.context.config_loader.load_sweep_config(sweep.config, list(job.overrides))
+    with open_dict(config):
+        config.hydra.job.id, config.hydra.job.num = identity or f"{config.hydra.job.name}_{job.number}", job.number
+    HydraConfig.instance().set_config(config)
+    return run_job(sweep.task, config, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=sweep.context)
+
+
 def _travels(error: Exception) -> bool:
     try:
         pickle.loads(pickle.dumps(error))
@@ -137,47 +137,28 @@ def _travels(error: Exception) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def labelled(label: str) -> Iterator[None]:
-    """Prefix each line that this process prints with a label, because lines of several jobs mix in one terminal."""
-    with contextlib.ExitStack() as stack:
-        for redirect, stream in ((contextlib.redirect_stdout, sys.stdout), (contextlib.redirect_stderr, sys.stderr)):
-            lines = stack.enter_context(_Labelled(stream, label))
-            stack.enter_context(redirect(lines))
-        yield
-
-
 class _Labelled(io.TextIOBase):
-    """Stream that forwards whole labelled lines; not a terminal, so that bars of several jobs do not collide."""
+    """Stream that labels each line, because those of several jobs mix in one terminal; their bars would collide, so it
+    is no terminal itself.
+    """
 
     def __init__(self, stream: TextIO, label: str) -> None:
         self._stream, self._label, self._begun = stream, label, ""
 
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
-        self._pass_on(lines)
-        return len(text)
-
-    def _pass_on(self, lines: Sequence[str]) -> None:
         whole = "".join(f"{self._label} {line}\n" if line.strip() else "\n" for line in lines)
         if whole:  # in one write, so that lines of other jobs do not split it
             self._stream.write(whole.encode(errors="backslashreplace").decode())
             self._stream.flush()
-
-    def writable(self) -> bool:
-        return True
+        return len(text)
 
     def fileno(self) -> int:
         return self._stream.fileno()
 
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
-
     def close(self) -> None:
         if self._begun:
-            self._pass_on([self._begun])
-            self._begun = ""
+            self.write("\n")
 
 
 @cache  # one process runs many jobs

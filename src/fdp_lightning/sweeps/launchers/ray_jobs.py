@@ -5,7 +5,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hydra.core.utils import JobReturn
 
 from fdp_lightning.errors import UserError, first_line
 from fdp_lightning.files import scratch_folder
-from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, end_with, failed, in_job, lost, run_here
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, end_with, failed, lost, run_here
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def _job(sweep: Sweep, job: Job, cores: int, state: dict[Any, Any], place: Path)
             "with data and runs, on a shared file system"
         ) from error
     end_with(os.getppid())
-    return in_job(partial(run_here, sweep, job, state), job.label, cores)
+    return run_here(sweep, job, state, cores, job.label)
 
 
 @contextmanager
@@ -93,13 +92,13 @@ def _connected(options: dict[str, Any]) -> Iterator[bool]:
     import ray
 
     here = options.get("address") in _HERE and "RAY_ADDRESS" not in os.environ
-    held = ExitStack()
-    if here and len(tempfile.gettempdir()) <= _LONGEST_FOLDER:
-        options["_temp_dir"] = str(held.enter_context(scratch_folder("fdp")))
-    elif not here:  # on a cluster these are set by whoever started it
-        for name in ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard"):
-            options.pop(name, None)
-    try:
+    with ExitStack() as held:
+        if here and len(tempfile.gettempdir()) <= _LONGEST_FOLDER:
+            options["_temp_dir"] = str(held.enter_context(scratch_folder("fdp")))
+        elif not here:  # on a cluster these are set by whoever started it
+            for name in ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard"):
+                options.pop(name, None)
+        held.callback(ray.shutdown)
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, TypeError) as error:
@@ -107,9 +106,6 @@ def _connected(options: dict[str, Any]) -> Iterator[bool]:
                 f"Ray cannot be started or reached (hydra.launcher.ray.init: {options}): {error}"
             ) from error
         yield here
-    finally:
-        ray.shutdown()
-        held.close()
 
 
 def _check_needs(needs: dict[str, Any], here: bool) -> None:

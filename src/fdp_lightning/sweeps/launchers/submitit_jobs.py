@@ -5,18 +5,17 @@ import shlex
 import shutil
 import time
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import submitit
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
+from submitit.core.utils import UncompletedJobError
+from submitit.helpers import Checkpointable, as_completed
 
 from fdp_lightning.errors import UserError
 from fdp_lightning.processes import cpu_count
-from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, failed, in_job, lost, run_here
-
-if TYPE_CHECKING:
-    import submitit
+from fdp_lightning.sweeps.launchers.jobs import Job, Sweep, begin, failed, lost, run_here
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +25,15 @@ _OF_ALL_CLUSTERS = (
 )  # fmt: skip
 
 
-class Submitted:
-    """One job, as submitit pickles it."""
+class Submitted(Checkpointable):
+    """One job, as submitit pickles it; when its time is up it is queued again, and its folds resume."""
 
     def __init__(self, sweep: Sweep, job: Job, cores: int | None, state: dict[Any, Any]) -> None:
         self.sweep, self.job, self.cores, self.state = sweep, job, cores, state
 
     def __call__(self) -> JobReturn:
-        import submitit
-
         identity = submitit.JobEnvironment().job_id
-        return in_job(partial(run_here, self.sweep, self.job, self.state, identity), None, self.cores)
-
-    def checkpoint(self) -> "submitit.helpers.DelayedSubmission":
-        """Return the job to requeue when its time is up: the same one, because folds resume from checkpoints."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+        return run_here(self.sweep, self.job, self.state, self.cores, label=None, identity=identity)
 
 
 def check(cluster: str, **_options: Any) -> None:
@@ -54,10 +45,8 @@ def check(cluster: str, **_options: Any) -> None:
         )
 
 
-def new_executor(cluster: str, **options: Any) -> "submitit.AutoExecutor":
+def new_executor(cluster: str, **options: Any) -> submitit.AutoExecutor:
     """Return an executor with these options; null leaves one to submitit. UserError if submitit rejects one."""
-    import submitit
-
     given = {key: value for key, value in options.items() if value is not None}
     folder, tries = given.pop("submitit_folder"), given.pop("max_num_timeout", 0)
     executor = submitit.AutoExecutor(folder, cluster=cluster, **{f"{cluster}_max_num_timeout": tries})
@@ -97,9 +86,6 @@ def launch(
 
 
 def _results(jobs: Sequence[Job], submitted: Sequence[Any], every: float) -> list[JobReturn]:
-    from submitit.core.utils import UncompletedJobError
-    from submitit.helpers import as_completed
-
     results: dict[Any, JobReturn] = {}
     by_handle = dict(zip(submitted, jobs, strict=True))
     for handle in as_completed(submitted, poll_frequency=every):
