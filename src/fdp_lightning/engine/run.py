@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
@@ -28,7 +29,7 @@ from fdp_lightning.engine.plan import Checked, FoldPlan, clear_the_way, plan_fol
 from fdp_lightning.engine.pool import FoldPool
 from fdp_lightning.engine.process import LocalProcesses
 from fdp_lightning.errors import UserError, require_writable
-from fdp_lightning.evaluation.origin import span, thousands
+from fdp_lightning.evaluation.origin import read_json, span, thousands
 from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.files import remove_leftovers, write_atomic
 from fdp_lightning.processes import cpu_count, in_worker, warm_up
@@ -118,6 +119,7 @@ def train(run: Run, plans: Sequence[FoldPlan]) -> int:
     if checked is None or not todo:
         return 0
     log.info("%s", what_is_trained(run.config, todo, checked))
+    _warn_of_other_versions(run)
     remove_leftovers(run.folder)
     remove_pooled(run.folder)  # pooled from fewer or other folds; if a fold fails now, no old score must remain
     start, began = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -161,6 +163,17 @@ def what_is_trained(config: DictConfig, plans: Sequence[FoldPlan], checked: Chec
     else:
         how = f"{thousands(checked.parameters)} parameters, {steps} steps{each}, {checked.step}"
     return f"{plans[0].model}: {how}; on {where}"
+
+
+def _warn_of_other_versions(run: Run) -> None:
+    """Warn of finished folds that were trained with another version of torch, whose last digits may differ."""
+    here = version("torch")
+    made = {plan.fold.name: read_json(plan.folder / "fold.json").get("torch") for plan in run.plans if plan.is_done}
+    if others := {name: torch for name, torch in made.items() if torch and torch.split("+")[0] != here.split("+")[0]}:
+        log.warning(
+            "torch %s is installed, but %d finished folds were trained with %s: the run will hold both, and report it",
+            here, len(others), ", ".join(sorted(set(others.values()))),
+        )  # fmt: skip
 
 
 def _what_failed(run: Run, failed: Mapping[str, Path]) -> str:
