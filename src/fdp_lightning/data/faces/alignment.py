@@ -52,28 +52,7 @@ def _mtcnn(device: str = "cpu") -> Any:
 
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"data.faces.device={device}, but PyTorch finds no GPU here; data.faces.device=cpu needs none")
-    detector = MTCNN(keep_all=True, select_largest=True, device=device).eval()
-    for network in (detector.rnet, detector.onet):
-        _pool_channels_last(network)
-    return detector
-
-
-def _pool_channels_last(network: Any) -> None:
-    """Run max pooling in channels-last layout, which PyTorch vectorises (it took a third of a detection). The output is
-    converted back to the previous memory layout, so the next convolution returns the same bits.
-    """
-    import torch
-    from torch import nn
-
-    for layer in network.children():
-        if isinstance(layer, nn.MaxPool2d):
-
-            def pool(maps: torch.Tensor, plain: Any = layer.forward) -> torch.Tensor:
-                if not maps.is_contiguous():
-                    return plain(maps)  # type: ignore[no-any-return]
-                return plain(maps.contiguous(memory_format=torch.channels_last)).contiguous()  # type: ignore[no-any-return]
-
-            layer.forward = pool  # type: ignore[method-assign, assignment]
+    return MTCNN(keep_all=True, select_largest=True, device=device).eval()
 
 
 def find_face(image: np.ndarray) -> Face | None:
