@@ -55,14 +55,7 @@ class FrameFolder:
     def frames(self) -> Iterator[Frame]:
         """See `InputVideo.frames`; reading a frame that is damaged or differs in size from the first one fails."""
         self.warnings = [*self.remarks]
-        try:
-            files = list_frames(self.folder)
-        except OSError as error:
-            raise UserError(
-                f"{self.folder} cannot be listed ({error.strerror}); expected a folder of frames."
-            ) from error
-        if not files:
-            raise UserError(f"{self.folder} holds no frames; expected images with numbers in their names (img1.jpg …).")
+        files = list_frames(self.folder)
         first, last = files[0].number, files[-1].number
         files, trouble = frames_between(files, first, last)
         if trouble:
@@ -157,8 +150,7 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
         names = some(path.name for path in (*folders, *others)) or "nothing"
         raise UserError(f"{source} holds no video and no frames, but {names}; {_WANTED}.")
     found.sort(key=lambda pair: pair[0].name)
-    for (_, video), name in zip(found, _unique(found), strict=True):
-        video.name = name
+    _make_names_unique(found)
     return [video for _, video in found]
 
 
@@ -204,10 +196,9 @@ def _refuse_both(folder: Path, videos: list[Path]) -> None:
         )
 
 
-def _unique(found: list[tuple[Path, InputVideo]]) -> list[str]:
-    """Return a unique name for each: without the suffix if that is unique, else with it, else numbered."""
+def _make_names_unique(found: list[tuple[Path, InputVideo]]) -> None:
+    """Name each without its suffix if that is unique, else with it, else numbered."""
     short = Counter(video.name.casefold() for _, video in found)
-    names: list[str] = []
     taken: set[str] = set()
     for path, video in found:
         name = wanted = video.name if short[video.name.casefold()] == 1 else folder_name(path.name)
@@ -215,5 +206,4 @@ def _unique(found: list[tuple[Path, InputVideo]]) -> list[str]:
         while name.casefold() in taken:
             name, number = f"{wanted}-{number}", number + 1
         taken.add(name.casefold())
-        names.append(name)
-    return names
+        video.name = name

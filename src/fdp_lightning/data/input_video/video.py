@@ -164,18 +164,17 @@ class VideoFile:
         way: Orientation | None = None
         odd: list[int] = []
         transfers: set[int] = set()
-        crooked, used, last, first = False, 0, None, 0
+        used, last, first = 0, None, 0
         for number, decoded in decoding.frames():
             if way is None or decoded.rotation != way.angle:
                 way = orientation(decoded)
             upright = Upright(decoded, way, stream.sample_aspect_ratio)
-            size = size if used else upright.size
+            if not used:
+                size, first = upright.size, number
             if upright.size != size:
                 odd.append(number)
                 continue
-            crooked |= way.crooked
             transfers.add(upright.transfer)
-            first = first if used else number
             used += 1
             last = clock.seconds(decoded.pts)
             seconds = last if self.fps is None else (number - first) / self.fps
@@ -200,8 +199,6 @@ class VideoFile:
                 f"the video's grey levels follow a curve ({', '.join(unusual)}) that is not converted: convert it to "
                 "BT.709, or expect wrong contrast"
             )
-        if crooked:
-            self.warnings.append("the video's rotation is not a multiple of 90°; the nearest multiple is used")
         if self.fps is None and clock.guessed:
             self.warnings.append(
                 f"{clock.guessed} of {used} frames have no usable time stamp: the average rate is used"
