@@ -114,7 +114,8 @@ def _detect(images: Sequence[np.ndarray], least_confidence: float, device: str) 
     found: list[Face | None] = [None] * len(images)
     for shape in dict.fromkeys(image.shape for image in images if min(image.shape[:2]) >= _LEAST_SIDE):
         places = [place for place, image in enumerate(images) if image.shape == shape]
-        searched, (height, width, _) = [images[place] for place in places], shape
+        searched = [images[place] for place in places]
+        height, width = shape[:2]
         scale = np.ones(2)
         if height * width > _MOST_SEARCHED:
             factor = (_MOST_SEARCHED / (height * width)) ** 0.5
@@ -125,7 +126,7 @@ def _detect(images: Sequence[np.ndarray], least_confidence: float, device: str) 
             detected = _mtcnn(device).detect(np.stack(searched), landmarks=True)
         for place, boxes, confidences, landmarks in zip(places, *detected, strict=True):
             # The largest face comes first. facenet-pytorch may return arrays of dtype object.
-            sure = () if boxes is None else np.flatnonzero(confidences.astype(np.float64) >= least_confidence)
+            sure: Any = () if boxes is None else np.flatnonzero(confidences.astype(np.float64) >= least_confidence)
             if len(sure):
                 box, points = (of_all[sure[0]].astype(np.float64) for of_all in (boxes, landmarks))
                 left, top, right, bottom = (box.reshape(2, 2) * scale).ravel().tolist()

@@ -98,14 +98,12 @@ class PreparedClip:
 
 
 def prepare_clips(clips: Sequence[tuple[str, list[FrameFile]]], settings: FaceSettings) -> Iterator[PreparedClip]:
-    """Prepare clips as `prepare_clip` does, with MTCNN on batches of the first frames of `settings.batch` clips."""
+    """Prepare up to `settings.batch` clips as `prepare_clip` does, with MTCNN on their first frames together."""
     together = settings.method in DETECTED and settings.batch > 1 and not settings.per_frame
-    for begin in range(0, len(clips), settings.batch):
-        some = clips[begin : begin + settings.batch]
-        images = [_first_image(files, settings.bits) if together else None for _, files in some]
-        found = iter(_find_faces([image for image in images if image is not None], settings))
-        for (clip, files), image in zip(some, images, strict=True):
-            yield prepare_clip(clip, files, settings, () if image is None else [next(found)])
+    images = [_first_image(files, settings.bits) if together else None for _, files in clips]
+    found = iter(_find_faces([image for image in images if image is not None], settings))
+    for (clip, files), image in zip(clips, images, strict=True):
+        yield prepare_clip(clip, files, settings, () if image is None else [next(found)])
 
 
 def prepare_clip(

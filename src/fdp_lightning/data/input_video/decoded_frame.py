@@ -97,7 +97,8 @@ class Upright:
     def __init__(self, frame: av.VideoFrame, way: Orientation, pixel: Fraction | None) -> None:
         width, height = frame.width, frame.height
         if pixel and Fraction(1, MOST_STRETCH) <= pixel <= MOST_STRETCH:
-            width, height = round(width * max(pixel, 1)), round(height / min(pixel, 1))  # enlarged: nothing is lost
+            one = Fraction(1)
+            width, height = round(width * max(pixel, one)), round(height / min(pixel, one))  # nothing is lost
         self._frame, self._way, self._scaled = frame, way, (width, height)
         self.size = (height, width) if way.turned else (width, height)
         self.transfer = int(frame.color_trc)

@@ -46,7 +46,6 @@ class FrameFolder:
     """
 
     def __init__(self, folder: Path, fps: float | None = None, bits: int | None = None) -> None:
-        require_allowed({"predict.fps": fps})
         self.folder, self.fps, self.bits = folder, fps, bits
         self.name = folder_name(folder.resolve().name)
         self.remarks: list[str] = []
@@ -156,6 +155,7 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
 
 def as_input_video(source: Path | str | BinaryIO | InputVideo, name: str = "", fps: float | None = None) -> InputVideo:
     """Return a video, a folder of frames, an open file or an input video as one clip; UserError if it holds several."""
+    require_allowed({"predict.fps": fps})
     if isinstance(source, Path | str):
         clips = input_videos(Path(source), fps)
         if len(clips) > 1:

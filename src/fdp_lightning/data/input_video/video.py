@@ -13,7 +13,6 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from fdp_lightning.console.option_values import require_allowed
 from fdp_lightning.data.checks.problems import some
 from fdp_lightning.data.faces.frames import MOST_PIXELS, unreadable
 from fdp_lightning.data.input_video.decoded_frame import HDR, UNUSUAL, Clock, Orientation, Upright, orientation
@@ -133,7 +132,7 @@ class VideoFile:
     """First video track of a file; sound, subtitles and cover images are ignored.
 
     Times are those of the stream, even if the frame rate varies. Frame numbers count all frames of the decoder,
-    including unusable ones. Raises UserError if `fps` is not a positive number.
+    including unusable ones.
 
     Args:
         source: path, or seekable file open for reading; only one loop may run over an open file at a time, and closing
@@ -147,7 +146,6 @@ class VideoFile:
         self._source = source
         self._label = str(source) if isinstance(source, Path) else name or "the video"
         self.name = folder_name(name or (source.stem if isinstance(source, Path) else "video"))
-        require_allowed({"predict.fps": fps})
         self.fps = fps
         self.warnings: list[str] = []
 

@@ -123,8 +123,8 @@ class Parts:
         write_atomic(self.path(source), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
     def prepare(self, store: Path, sources: Sequence[ClipSource]) -> int:
-        """Prepare and write the clips that no other process has written in the meantime, by themselves or in the
-        finished store; return the number of all.
+        """Prepare and write up to `settings.batch` clips, except those that another process has written in the
+        meantime, by themselves or in the finished store; return the number of all.
         """
         is_finished = (store / MANIFEST).is_file()
         missing = [] if is_finished else [source for source in sources if self.read(source) is None]

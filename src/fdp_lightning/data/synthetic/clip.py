@@ -294,8 +294,6 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
     grain *= np.float32(noise * SENSOR_NOISE)
     # Every frame uses the noise at a different offset.
     offsets = rng.choice((NOISE_MARGIN + 1) ** 2, plan.frames, replace=False)
-    # The stubs forbid None for the unused second map, but OpenCV 5.0 hangs on an empty array.
-    no_map: Any = None
     for frame in range(plan.frames):
         points, head, gain = scene.points, np.eye(3), None
         if not static:
@@ -309,12 +307,18 @@ def render(scene: Scene, noise: float, static: bool, rng: np.random.Generator) -
                 shade = shade + strength * scene.nuisance[1]
             gain = np.float32(flicker[frame]) * (1 + shade)[..., None]
         where = cv2.transform(points, identity.from_face @ head)
-        image = cv2.remap(identity.pixels, where, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        image = _look_up(identity.pixels, where)
         if gain is not None:
             image *= gain
         top, left = divmod(offsets[frame], NOISE_MARGIN + 1)
         # Adds, rounds and saturates to 0..255 in one pass.
         yield cv2.add(image, grain[top : top + height, left : left + width], dtype=cv2.CV_8U)
+
+
+def _look_up(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
+    # The stubs forbid None for the unused second map, but OpenCV 5.0 hangs on an empty array.
+    no_map: Any = None
+    return cv2.remap(pixels, where, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _blend(weights: np.ndarray, fields: np.ndarray) -> np.ndarray:
