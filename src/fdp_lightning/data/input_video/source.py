@@ -128,18 +128,15 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
             )
         return [VideoFile(source, fps=fps)]
     folders, videos, others = _listing(source)
-    if list_frames(source):
-        _refuse_both(source, videos)
-        clip = FrameFolder(source, fps, bits)
+    if clip := _frame_folder(source, videos, fps, bits):
         if hidden := [folder.name for folder in folders if list_frames(folder)]:
             clip.remarks.append(f"{source} itself contains frames: those in its folders {some(hidden)} are left out")
         return [clip]
     found: list[tuple[Path, InputVideo]] = [(video, VideoFile(video, fps=fps)) for video in videos]
     for folder in folders:
         _, inner_videos, _ = _listing(folder)
-        if list_frames(folder):
-            _refuse_both(folder, inner_videos)
-            found.append((folder, FrameFolder(folder, fps, bits)))
+        if clip := _frame_folder(folder, inner_videos, fps, bits):
+            found.append((folder, clip))
         elif inner_videos:  # do not skip them silently
             raise UserError(
                 f"{folder} holds {len(inner_videos)} videos ({some(path.name for path in inner_videos)}), one "
@@ -187,13 +184,16 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     return folders, videos, [path for path in files if path not in videos]
 
 
-def _refuse_both(folder: Path, videos: list[Path]) -> None:
-    if videos:
+def _frame_folder(folder: Path, videos: list[Path], fps: float | None, bits: int | None) -> FrameFolder | None:
+    """Return the clip whose frames are in a folder, None without frames; UserError if there are videos as well."""
+    files = list_frames(folder)
+    if files and videos:
         raise UserError(
-            f"{folder} holds both frames ({list_frames(folder)[0].path.name} …) and videos "
-            f"({some(path.name for path in videos)}): is it a clip, or a folder of clips? Give one of the videos as "
-            "the input, or move the frames to a separate folder."
+            f"{folder} holds both frames ({files[0].path.name} …) and videos ({some(path.name for path in videos)}): "
+            "is it a clip, or a folder of clips? Give one of the videos as the input, or move the frames to a separate "
+            "folder."
         )
+    return FrameFolder(folder, fps, bits) if files else None
 
 
 def _make_names_unique(found: list[tuple[Path, InputVideo]]) -> None:
