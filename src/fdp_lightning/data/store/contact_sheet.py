@@ -55,7 +55,7 @@ def _draw_pair(sheet: np.ndarray, store: ClipStore, clip: pd.DataFrame, corner: 
     second = len(numbers) // 2 if apex is None else apex
     for place, image in enumerate(store.read(row, np.array([0, second]))):
         # Small frames are enlarged to show what the model sees; large ones are averaged down.
-        method = cv2.INTER_AREA if store.size > side else cv2.INTER_CUBIC
+        method = cv2.INTER_AREA if store.frame_shape[0] > side else cv2.INTER_CUBIC
         scaled = cv2.resize(image, (side, side), interpolation=method)
         x = left + place * (side + _BETWEEN)
         sheet[top : top + side, x : x + side] = scaled if scaled.ndim == 3 else scaled[..., None]
