@@ -67,7 +67,7 @@ def test_each_set_normalisation_uses_the_values_of_the_set_itself(module: Module
         means.append(plain.mean().item())
     assert abs(means[0] - means[1]) > 1e-3  # the other set's mean would not centre them
     even = usual.test_set
-    even._clips = np.full_like(even._clips, 77)
+    even.sampled_frames = np.full_like(even.sampled_frames, 77)
     even.normalise_by_itself()
     assert items(even)["frames"].abs().max() < 1e-6  # constant frames: no division by zero
 

@@ -109,8 +109,6 @@ def test_frames_of_a_short_clip_are_interpolated_or_repeated(rule: str) -> None:
     assert repeated.tolist() == [0, 0, 1, 2, 2, 2, 3, 4, 4]
     assert Sampling(5, rule, "interpolate").positions(5, apex=2).tolist() == [0, 1, 2, 3, 4]
     assert Sampling(9, rule, "interpolate").positions(1).tolist() == [0] * 9
-    with pytest.raises(UserError, match=r"data\.sampling\.frames"):
-        Sampling(8, rule).positions(0)
 
 
 def test_the_apex_is_assigned_to_the_nearest_existing_frame() -> None:

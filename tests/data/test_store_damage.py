@@ -161,7 +161,7 @@ def test_a_store_with_other_settings_reuses_nothing(
     prepared = count_prepared(monkeypatch)
     found = ready(tmp_path, clips[:1], replace(SETTINGS, size=48), "skip")
     assert len(prepared) == 1
-    assert found.store.size == 48
+    assert found.store.frame_shape == (48, 48)
     assert "data.faces.size 64 → 48" in found.rebuilt_because
     assert "data.policy strict → skip" in found.rebuilt_because
     assert "clip" not in found.rebuilt_because.removeprefix(f"compared with {old.name}")

@@ -367,11 +367,7 @@ def test_a_film_depends_on_seed_and_emotion_alone() -> None:
 
 def test_a_film_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     even, odd = np.zeros((48, 64, 3), np.uint8), np.zeros((47, 64, 3), np.uint8)
-    for name, images, message in (
-        ("a.xyz", [even], ".mp4"),
-        ("a.mp4", [odd], "even numbers"),
-        ("a.mp4", [*[even] * 90, odd], r"\(47, 64, 3\)"),
-    ):
+    for name, images, message in (("a.xyz", [even], ".mp4"), ("a.mp4", [odd], "even numbers")):
         with pytest.raises(ValueError, match=message):
             write_film(tmp_path / name, iter(images))
     assert list(tmp_path.iterdir()) == []

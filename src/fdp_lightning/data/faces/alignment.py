@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from skimage.transform import SimilarityTransform
 
-from fdp_lightning.errors import UserError
 from fdp_lightning.processes import one_thread
 
 # Positions of the eyes, the nose and the mouth corners, the image's left first, (x, y) as fractions of a side. Ours:
@@ -47,33 +46,9 @@ ones meet the first three criteria, none of the 53 detections in the same images
 @cache
 def _mtcnn(device: str = "cpu") -> Any:
     # Built on demand, once per process: importing torch takes seconds, and most tasks find a finished store.
-    import torch
     from facenet_pytorch import MTCNN
 
-    if device != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"data.faces.device={device}, but PyTorch finds no GPU here; data.faces.device=cpu needs none")
-    detector = MTCNN(keep_all=True, select_largest=True, device=device).eval()
-    for network in (detector.rnet, detector.onet):
-        _pool_channels_last(network)
-    return detector
-
-
-def _pool_channels_last(network: Any) -> None:
-    """Run max pooling in channels-last layout, which PyTorch vectorises (it took a third of a detection). The output is
-    converted back to the previous memory layout, so the next convolution returns the same bits.
-    """
-    import torch
-    from torch import nn
-
-    for layer in network.children():
-        if isinstance(layer, nn.MaxPool2d):
-
-            def pool(maps: torch.Tensor, plain: Any = layer.forward) -> torch.Tensor:
-                if not maps.is_contiguous():
-                    return plain(maps)  # type: ignore[no-any-return]
-                return plain(maps.contiguous(memory_format=torch.channels_last)).contiguous()  # type: ignore[no-any-return]
-
-            layer.forward = pool  # type: ignore[method-assign, assignment]
+    return MTCNN(keep_all=True, select_largest=True, device=device).eval()
 
 
 def find_face(image: np.ndarray) -> Face | None:
@@ -105,19 +80,20 @@ def find_faces(
         turned = [np.ascontiguousarray(np.rot90(images[place], turn)) for place in remaining]
         unsure = []
         for place, image, face in zip(remaining, turned, _detect(turned, least_confidence, device), strict=True):
-            score = 0.0
-            if face is not None:
-                if upright:
-                    face = replace(face, landmarks=read_landmarks(image, face.landmarks, device))
-                # Once the turn is known, MTCNN's own landmarks are kept, as in the released code.
-                known = not upright and len(turns) == 1
-                score = 1.0 if known else _read_upright(image, face.landmarks, device)[1]
-                if score >= _UPRIGHT and face.confidence * score > scores[place]:
-                    scores[place] = face.confidence * score
-                    found[place] = _turned_back(face, turn, images[place].shape)
-            across, down = (0, 1) if face is None else face.landmarks[1] - face.landmarks[0]
+            if face is None:
+                unsure.append(place)
+                continue
+            if upright:
+                face = replace(face, landmarks=read_landmarks(image, face.landmarks, device))
+            # Once the turn is known, MTCNN's own landmarks are kept, as in the released code.
+            known = not upright and len(turns) == 1
+            score = 1.0 if known else _read_upright(image, face.landmarks, device)[1]
+            if score >= _UPRIGHT and face.confidence * score > scores[place]:
+                scores[place] = face.confidence * score
+                found[place] = _turned_back(face, turn, images[place].shape)
+            across, down = face.landmarks[1] - face.landmarks[0]
             tilt = abs(np.degrees(np.arctan2(down, across)))
-            if not (face and face.confidence >= _SURE and score >= _SURELY_UPRIGHT and tilt <= _MOST_TILT):
+            if face.confidence < _SURE or score < _SURELY_UPRIGHT or tilt > _MOST_TILT:
                 unsure.append(place)
         remaining = unsure
     return found
@@ -136,26 +112,26 @@ def turns_at(place: int, turn: int | None) -> tuple[int, ...]:
 def _detect(images: Sequence[np.ndarray], least_confidence: float, device: str) -> list[Face | None]:
     """Return the largest face of each image as MTCNN detects it, upright or not."""
     found: list[Face | None] = [None] * len(images)
-    of_shape: dict[tuple[int, ...], list[int]] = {}
-    for place, image in enumerate(images):
-        if min(image.shape[:2]) >= _LEAST_SIDE:
-            of_shape.setdefault(image.shape, []).append(place)
-    for (height, width, _), places in of_shape.items():
-        factor = min(1.0, (_MOST_SEARCHED / (height * width)) ** 0.5)
+    for shape in dict.fromkeys(image.shape for image in images if min(image.shape[:2]) >= _LEAST_SIDE):
+        places = [place for place, image in enumerate(images) if image.shape == shape]
         searched = [images[place] for place in places]
-        if factor < 1:
+        height, width = shape[:2]
+        scale = np.ones(2)
+        if height * width > _MOST_SEARCHED:
+            factor = (_MOST_SEARCHED / (height * width)) ** 0.5
             size = max(_LEAST_SIDE, round(width * factor)), max(_LEAST_SIDE, round(height * factor))
             searched = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in searched]
+            scale = np.array([width, height]) / size
         with one_thread():
             detected = _mtcnn(device).detect(np.stack(searched), landmarks=True)
         for place, boxes, confidences, landmarks in zip(places, *detected, strict=True):
-            face = _largest(boxes, confidences, landmarks, least_confidence)
-            if face is not None and factor < 1:
-                across, down = width / size[0], height / size[1]
-                left, top, right, bottom = face.box
-                box = (left * across, top * down, right * across, bottom * down)
-                face = replace(face, box=box, landmarks=(face.landmarks + 0.5) * (across, down) - 0.5)
-            found[place] = face
+            # The largest face comes first. facenet-pytorch may return arrays of dtype object.
+            sure: Any = () if boxes is None else np.flatnonzero(confidences.astype(np.float64) >= least_confidence)
+            if len(sure):
+                box, points = (of_all[sure[0]].astype(np.float64) for of_all in (boxes, landmarks))
+                left, top, right, bottom = (box.reshape(2, 2) * scale).ravel().tolist()
+                points = (points + 0.5) * scale - 0.5
+                found[place] = Face((left, top, right, bottom), points, float(confidences[sure[0]]), len(sure))
     return found
 
 
@@ -167,18 +143,6 @@ def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
         left, top, right, bottom = width - bottom, left, width - top, right
         landmarks = np.stack([width - 1 - landmarks[:, 1], landmarks[:, 0]], axis=1)
     return replace(face, box=(left, top, right, bottom), landmarks=landmarks, turn=turn)
-
-
-def _largest(boxes: Any, confidences: Any, landmarks: Any, least: float) -> Face | None:
-    # facenet-pytorch may return arrays of dtype object.
-    sure = () if boxes is None else np.flatnonzero(confidences.astype(np.float64) >= least)
-    if not len(sure):
-        return None
-    boxes, landmarks = boxes.astype(np.float64), landmarks.astype(np.float64)
-    areas = (boxes[sure, 2] - boxes[sure, 0]) * (boxes[sure, 3] - boxes[sure, 1])
-    largest = sure[int(np.argmax(areas))]
-    left, top, right, bottom = (float(edge) for edge in boxes[largest])
-    return Face((left, top, right, bottom), landmarks[largest], float(confidences[largest]), len(sure))
 
 
 _READER_SIDE = 48  # side of the input of MTCNN's last network, pixels

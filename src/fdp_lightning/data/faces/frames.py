@@ -24,7 +24,7 @@ from fdp_lightning.errors import UserError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 MOST_PIXELS = 48_000_000  # largest accepted image or video frame, limited by memory (ours; 8K is 33 million)
 _DEPTHS = (8, 10, 12, 14, 16)  # bit depths of cameras
-_START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_START_OF_IMAGE, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
 _PADDING = re.compile(r"extraneous bytes before marker 0xd9$")
 
 
@@ -158,14 +158,13 @@ def read_samples(path: Path) -> np.ndarray:
     truncated, damaged, too large, or of another depth.
     """
     data = _bytes_of(path)
-    # OpenCV decodes a damaged JPEG without an error, with missing parts grey or the rest shifted.
-    if _is_truncated_jpeg(data):
-        raise UnreadableImageError(f"{path} is truncated (no end-of-image marker)")
     _size_in(data, path)
-    if (flawless := _flawless_jpeg(data)) is not None:
-        return flawless
-    if damage := _jpeg_damage(data):
-        raise UnreadableImageError(f"{path} is damaged ({damage})")
+    if data.startswith(_START_OF_IMAGE):
+        if (flawless := _flawless_jpeg(data)) is not None:
+            return flawless
+        # OpenCV decodes a damaged JPEG without an error, with missing parts grey or the rest shifted.
+        if damage := _jpeg_damage(data):
+            raise UnreadableImageError(f"{path} is damaged or truncated ({damage})")
     image: np.ndarray | None = None
     with suppress(cv2.error):
         # Not IMREAD_COLOR_RGB: it swaps the channels of a 16-bit colour TIFF (OpenCV 5.0.0).
@@ -213,26 +212,18 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _size_in(data: bytes, path: Path) -> tuple[int, int]:
-    width, height = _header_size(data, path)
-    if width * height > MOST_PIXELS:
-        raise UnreadableImageError(f"{path} is {width}x{height}; expected {MOST_PIXELS} pixels at most")
-    return width, height
-
-
-def _header_size(data: bytes, path: Path) -> tuple[int, int]:
-    if data.startswith(_START_OF_IMAGE):
-        with suppress(ValueError):  # fails on rare formats, but is eight times as fast as Pillow
-            height, width, *_ = simplejpeg.decode_jpeg_header(data)
-            return width, height
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(BytesIO(data)) as image:
-                return image.size
+                width, height = image.size
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{path} has too many pixels; expected {MOST_PIXELS} at most") from error
     except Exception as error:  # Pillow's plugins raise many kinds on foreign files
         raise UnreadableImageError(f"{path} cannot be decoded as an image") from error
+    if width * height > MOST_PIXELS:
+        raise UnreadableImageError(f"{path} is {width}x{height}; expected {MOST_PIXELS} pixels at most")
+    return width, height
 
 
 def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:
@@ -283,7 +274,7 @@ def _flawless_jpeg(data: bytes) -> np.ndarray | None:
     """Return the image, identical to OpenCV's, if libjpeg decodes it without a warning; else None. JPEGs with Exif data
     are left to OpenCV, which applies their orientation.
     """
-    if not data.startswith(_START_OF_IMAGE) or b"Exif\0" in data:
+    if b"Exif\0" in data:
         return None
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
@@ -295,8 +286,6 @@ def _jpeg_damage(data: bytes) -> str:
     """Return libjpeg's warning about a JPEG, '' if there is none: damage to a single bit often leaves valid code.
     Decoding at an eighth of the size in grey reads every bit of the file.
     """
-    if not data.startswith(_START_OF_IMAGE):
-        return ""
     found = _complaint(data)
     if _PADDING.search(found):
         # Some encoders pad the end of an image, which is harmless; truncated data may look the same.
@@ -312,14 +301,3 @@ def _complaint(jpeg: bytes) -> str:
         # Rare kinds of JPEG that only this reader rejects are not damaged; OpenCV decides.
         return "" if str(error).startswith(("tj", "Unsupported color")) else str(error)
     return ""
-
-
-def _is_truncated_jpeg(data: bytes) -> bool:
-    """Return True if a JPEG has no end-of-image marker after its start of scan; thumbnails before that have one."""
-    if not data.startswith(_START_OF_IMAGE):
-        return False
-    at = 2
-    while data[at : at + 1] == b"\xff" and data[at : at + 2] != _START_OF_SCAN:
-        is_fill_byte = data[at + 1 : at + 2] == b"\xff"
-        at += 1 if is_fill_byte else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return data.find(_END_OF_IMAGE, at) < 0

@@ -68,12 +68,11 @@ UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 
 @dataclass(frozen=True)
 class Orientation:
-    """Turn and flip that make a frame upright; see `orientation`."""
+    """Quarter turn and flip that make a frame upright; see `orientation`."""
 
     angle: int  # FFmpeg's rotation, degrees counter-clockwise
     turned: bool  # True if rows become columns
     flipped: tuple[bool, bool]  # True if the order of columns, and of rows, is reversed
-    crooked: bool  # True if the angle is not a multiple of 90°: the nearest one is used
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
@@ -89,8 +88,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
     entries = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(bytes(matrix), np.int32)[:5]
     a, b, _, c, d = (int(entry) for entry in entries)
     turned = abs(b) > abs(a)
-    crooked = min(abs(a), abs(b)) > max(abs(a), abs(b)) / 100
-    return Orientation(frame.rotation, turned, (c < 0, b < 0) if turned else (a < 0, d < 0), crooked)
+    return Orientation(frame.rotation, turned, (c < 0, b < 0) if turned else (a < 0, d < 0))
 
 
 class Upright:
@@ -98,10 +96,9 @@ class Upright:
 
     def __init__(self, frame: av.VideoFrame, way: Orientation, pixel: Fraction | None) -> None:
         width, height = frame.width, frame.height
-        if pixel and 1 <= pixel <= MOST_STRETCH:  # one side is enlarged, so that nothing is lost
-            width = round(width * pixel)
-        elif pixel and Fraction(1, MOST_STRETCH) <= pixel < 1:
-            height = round(height / pixel)
+        if pixel and Fraction(1, MOST_STRETCH) <= pixel <= MOST_STRETCH:
+            one = Fraction(1)
+            width, height = round(width * max(pixel, one)), round(height / min(pixel, one))  # nothing is lost
         self._frame, self._way, self._scaled = frame, way, (width, height)
         self.size = (height, width) if way.turned else (width, height)
         self.transfer = int(frame.color_trc)
@@ -136,14 +133,11 @@ class Clock:
     def seconds(self, stamp: int | None) -> float | None:
         """Return the time of the next frame, or None if neither a time stamp nor a rate is known."""
         guess = Fraction(0) if self._last is None else None if self._step is None else self._last + self._step
-        if stamp is not None:
-            if self._start is None and guess is not None:
-                self._start = stamp * self._unit - guess
-            now = None if self._start is None else stamp * self._unit - self._start
-            if now is not None and (self._last is None or now > self._last):
-                self._last = now
-                return float(now)
-        self.guessed += 1
-        if guess is not None:
-            self._last = guess
-        return None if guess is None else float(guess)
+        if stamp is not None and self._start is None and guess is not None:
+            self._start = stamp * self._unit - guess
+        now = None if stamp is None or self._start is None else stamp * self._unit - self._start
+        if now is None or (self._last is not None and now <= self._last):
+            self.guessed += 1
+            now = guess
+        self._last = self._last if now is None else now
+        return None if now is None else float(now)

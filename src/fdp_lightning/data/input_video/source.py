@@ -46,7 +46,6 @@ class FrameFolder:
     """
 
     def __init__(self, folder: Path, fps: float | None = None, bits: int | None = None) -> None:
-        require_allowed({"predict.fps": fps})
         self.folder, self.fps, self.bits = folder, fps, bits
         self.name = folder_name(folder.resolve().name)
         self.remarks: list[str] = []
@@ -55,14 +54,7 @@ class FrameFolder:
     def frames(self) -> Iterator[Frame]:
         """See `InputVideo.frames`; reading a frame that is damaged or differs in size from the first one fails."""
         self.warnings = [*self.remarks]
-        try:
-            files = list_frames(self.folder)
-        except OSError as error:
-            raise UserError(
-                f"{self.folder} cannot be listed ({error.strerror}); expected a folder of frames."
-            ) from error
-        if not files:
-            raise UserError(f"{self.folder} holds no frames; expected images with numbers in their names (img1.jpg …).")
+        files = list_frames(self.folder)
         first, last = files[0].number, files[-1].number
         files, trouble = frames_between(files, first, last)
         if trouble:
@@ -136,18 +128,15 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
             )
         return [VideoFile(source, fps=fps)]
     folders, videos, others = _listing(source)
-    if list_frames(source):
-        _refuse_both(source, videos)
-        clip = FrameFolder(source, fps, bits)
+    if clip := _frame_folder(source, videos, fps, bits):
         if hidden := [folder.name for folder in folders if list_frames(folder)]:
             clip.remarks.append(f"{source} itself contains frames: those in its folders {some(hidden)} are left out")
         return [clip]
     found: list[tuple[Path, InputVideo]] = [(video, VideoFile(video, fps=fps)) for video in videos]
     for folder in folders:
         _, inner_videos, _ = _listing(folder)
-        if list_frames(folder):
-            _refuse_both(folder, inner_videos)
-            found.append((folder, FrameFolder(folder, fps, bits)))
+        if clip := _frame_folder(folder, inner_videos, fps, bits):
+            found.append((folder, clip))
         elif inner_videos:  # do not skip them silently
             raise UserError(
                 f"{folder} holds {len(inner_videos)} videos ({some(path.name for path in inner_videos)}), one "
@@ -157,13 +146,13 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
         names = some(path.name for path in (*folders, *others)) or "nothing"
         raise UserError(f"{source} holds no video and no frames, but {names}; {_WANTED}.")
     found.sort(key=lambda pair: pair[0].name)
-    for (_, video), name in zip(found, _unique(found), strict=True):
-        video.name = name
+    _make_names_unique(found)
     return [video for _, video in found]
 
 
 def as_input_video(source: Path | str | BinaryIO | InputVideo, name: str = "", fps: float | None = None) -> InputVideo:
     """Return a video, a folder of frames, an open file or an input video as one clip; UserError if it holds several."""
+    require_allowed({"predict.fps": fps})
     if isinstance(source, Path | str):
         clips = input_videos(Path(source), fps)
         if len(clips) > 1:
@@ -195,19 +184,21 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     return folders, videos, [path for path in files if path not in videos]
 
 
-def _refuse_both(folder: Path, videos: list[Path]) -> None:
-    if videos:
+def _frame_folder(folder: Path, videos: list[Path], fps: float | None, bits: int | None) -> FrameFolder | None:
+    """Return the clip whose frames are in a folder, None without frames; UserError if there are videos as well."""
+    files = list_frames(folder)
+    if files and videos:
         raise UserError(
-            f"{folder} holds both frames ({list_frames(folder)[0].path.name} …) and videos "
-            f"({some(path.name for path in videos)}): is it a clip, or a folder of clips? Give one of the videos as "
-            "the input, or move the frames to a separate folder."
+            f"{folder} holds both frames ({files[0].path.name} …) and videos ({some(path.name for path in videos)}): "
+            "is it a clip, or a folder of clips? Give one of the videos as the input, or move the frames to a separate "
+            "folder."
         )
+    return FrameFolder(folder, fps, bits) if files else None
 
 
-def _unique(found: list[tuple[Path, InputVideo]]) -> list[str]:
-    """Return a unique name for each: without the suffix if that is unique, else with it, else numbered."""
+def _make_names_unique(found: list[tuple[Path, InputVideo]]) -> None:
+    """Name each without its suffix if that is unique, else with it, else numbered."""
     short = Counter(video.name.casefold() for _, video in found)
-    names: list[str] = []
     taken: set[str] = set()
     for path, video in found:
         name = wanted = video.name if short[video.name.casefold()] == 1 else folder_name(path.name)
@@ -215,5 +206,4 @@ def _unique(found: list[tuple[Path, InputVideo]]) -> list[str]:
         while name.casefold() in taken:
             name, number = f"{wanted}-{number}", number + 1
         taken.add(name.casefold())
-        names.append(name)
-    return names
+        video.name = name

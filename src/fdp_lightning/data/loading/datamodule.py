@@ -40,7 +40,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         maps: maps of these clips, in this order, if the recogniser takes maps; None if it takes frames.
         flip: share of the clips whose maps are mirrored in an epoch of training.
 
-    Each item holds
+    `sampled_frames` are the fixed frames of all clips as stored, uint8, (n, t, h, w) or (n, t, h, w, 3). An item holds
         `frames` (t, c, h, w), c = 1 or 3 colours, float32 in 0..1 (other values after `normalise_by_itself`), or maps,
         `frame_number` (t,), float32: the dataset's own numbers of these frames, fractional for blended frames,
         `apex`, float32: the annotated apex on the scale of `frame_number`, NaN if there is no usable one,
@@ -72,11 +72,11 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         ]
         # Only the sampled frames are kept: they fit in memory for all datasets of the field.
         read = [read_frames(store, row, place) for row, place in zip(rows, places, strict=True)]
-        self._clips = np.stack([frames for frames, _ in read])
+        self.sampled_frames = np.stack([frames for frames, _ in read])
         self.frame_numbers = np.stack([numbers for _, numbers in read])
 
     def __len__(self) -> int:
-        return len(self._clips)
+        return len(self.sampled_frames)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
@@ -85,7 +85,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         """Return a batch of items, gathered in one step; each equals the single item."""
         places = np.asarray(indices)
         if self._maps is not None:
-            return self._batch(torch.from_numpy(self._maps.read(places, self._mirrored(indices))), places)
+            draws = [np.random.default_rng(self._stream(index)).random() for index in indices]
+            mirrored = np.array(draws) < self._flip
+            return self._batch(torch.from_numpy(self._maps.read(places, mirrored)), places)
         if not self._draws and self.augmentation is None:
             return self.all_frames(places)
         clips, numbers = zip(*map(self._drawn, indices), strict=True)
@@ -101,10 +103,6 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             "index": torch.arange(len(self))[places],
         }
 
-    def _mirrored(self, indices: Sequence[int]) -> np.ndarray:
-        draws = [np.random.default_rng(self._stream(index)).random() for index in indices]
-        return np.array(draws) < self._flip
-
     def _stream(self, index: int) -> np.random.SeedSequence:
         # One seed per clip and epoch: neither the order nor the number of workers changes a draw.
         return np.random.SeedSequence([self.seed, self.epoch, index])
@@ -112,7 +110,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a clip's frames as sampled and augmented in this epoch, and their numbers."""
         stream = self._stream(index)
-        clip, numbers = self._clips[index], self.frame_numbers[index]
+        clip, numbers = self.sampled_frames[index], self.frame_numbers[index]
         if self._draws:
             # From a child of the stream, so that the augmentation's draw does not depend on the rule.
             row, draw = self._rows[index], np.random.default_rng(stream.spawn(1)[0])
@@ -132,12 +130,12 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         """Return the input of clips (see `all_clips`) with nothing moving: the first frame repeated, or its maps."""
         if self._maps is not None:
             return torch.from_numpy(self._maps.still.read(places))
-        values = self._values(self._clips[places])
+        values = self._values(self.sampled_frames[places])
         return values[:, :1].expand_as(values)
 
     def all_frames(self, places: Any = slice(None)) -> dict[str, Tensor]:
         """Return the same batch as `all_clips`, but always with frames, even if the recogniser takes maps."""
-        return self._batch(self._values(self._clips[places]), places)
+        return self._batch(self._values(self.sampled_frames[places]), places)
 
     def key_frames(self) -> tuple[np.ndarray, np.ndarray]:
         """Return each clip's first frame, the one nearest to the apex (the middle one if unknown) and the last, as
@@ -148,7 +146,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         middle = np.where(np.isnan(self._apexes), t // 2, distance.argmin(axis=1))
         clips = np.arange(n)[:, None]
         places = np.stack([np.zeros(n, np.int64), middle, np.full(n, t - 1)], axis=1)
-        return self._clips[clips, places], self.frame_numbers[clips, places]
+        return self.sampled_frames[clips, places], self.frame_numbers[clips, places]
 
     def _values(self, clips: np.ndarray) -> Tensor:
         values = as_values(clips)
@@ -156,17 +154,12 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             values.sub_(self._mean).div_(self._maximum)
         return values
 
-    @property
-    def sampled_frames(self) -> np.ndarray:
-        """Fixed frames of all clips as stored, uint8, (n, t, h, w) or (n, t, h, w, 3)."""
-        return self._clips
-
     def normalise_by_itself(self) -> None:
         """Subtract the mean of these clips' sampled frames from all further items, and divide by the new maximum."""
-        mean = float(self._clips.mean(dtype=np.float64))
+        mean = float(self.sampled_frames.mean(dtype=np.float64))
         self._mean = mean / 255
         # If all values are equal, they become zero.
-        self._maximum = (float(self._clips.max()) - mean) / 255 or 1.0
+        self._maximum = (float(self.sampled_frames.max()) - mean) / 255 or 1.0
 
 
 class FoldDataModule(L.LightningDataModule):
@@ -266,8 +259,6 @@ class FoldDataModule(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
         """Return the loader of the held-out clips in the order of the clip table; None if no subject is held out."""
         return None if self.test_set is None else self._loader(self.test_set, batch_size=self.batch_size)
-
-    predict_dataloader = test_dataloader
 
     def inner_dataloader(self) -> DataLoader[dict[str, Tensor]] | None:
         """Return the loader of the inner validation subjects' clips; None if there are none."""

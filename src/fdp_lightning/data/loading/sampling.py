@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from fdp_lightning.console.option_values import require_settings
-from fdp_lightning.errors import UserError
 
 RULES = ("uniform", "floor", "around_apex", "onset_apex_offset", "random_phase")
 BY_APEX = ("around_apex", "onset_apex_offset")
@@ -19,14 +18,13 @@ SHORT = ("repeat", "interpolate")
 
 def uniform(n_frames: int, count: int) -> np.ndarray:
     """Return T integer positions spread evenly over a clip, including its first and last frame (ours)."""
-    return _evenly(n_frames, count).round().astype(np.int64)
+    return np.linspace(0, n_frames - 1, count).round().astype(np.int64)
 
 
 def floor(n_frames: int, count: int) -> np.ndarray:
     """Return every (n // T)-th position, `i * (n // T)`, as in the released code of FDP. For reproduction only: up to
     half of a clip is never seen, and a clip shorter than T yields no frames and is dropped.
     """
-    _require(n_frames, count)
     return np.arange(count if n_frames >= count else 0) * (n_frames // count)
 
 
@@ -34,7 +32,6 @@ def around_apex(n_frames: int, count: int, apex: int) -> np.ndarray:
     """Return T real positions, evenly spaced in a window around the position `apex` that reaches the nearer end of the
     clip (ours). Near an end the window is extended inwards to hold T frames if the clip has them. T = 1 gives the apex.
     """
-    _require(n_frames, count)
     reach = min(apex, n_frames - 1 - apex) if count > 1 else 0
     first, last = apex - reach, apex + reach
     if last - first + 1 < count:
@@ -49,7 +46,6 @@ def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
     The apex is at index T // 2: if T is even, one more frame precedes it than follows; T = 1 gives the apex. A phase
     with fewer frames than its share repeats some. (Ours.)
     """
-    _require(n_frames, count)
     before = count // 2
     rise = np.linspace(apex, 0, before + 1)[::-1]  # backwards, so that a single position is the apex
     return np.concatenate([rise, np.linspace(apex, n_frames - 1, count - before)[1:]])
@@ -57,19 +53,8 @@ def onset_apex_offset(n_frames: int, count: int, apex: int) -> np.ndarray:
 
 def random_phase(n_frames: int, count: int, draw: np.random.Generator) -> np.ndarray:
     """Draw one position from each of T ≤ n equal segments of the clip [2], `i·n // T` to `(i+1)·n // T - 1`."""
-    _require(n_frames, count)
     edges = np.arange(count + 1) * n_frames // count
     return draw.integers(edges[:-1], edges[1:])
-
-
-def _evenly(n_frames: int, count: int) -> np.ndarray:
-    _require(n_frames, count)
-    return np.linspace(0, n_frames - 1, count)
-
-
-def _require(n_frames: int, count: int) -> None:
-    if n_frames < 1 or count < 1:
-        raise UserError(f"cannot sample {count} of {n_frames} frames (data.sampling.frames must be at least 1)")
 
 
 @dataclass(frozen=True)
@@ -114,7 +99,7 @@ class Sampling:
             by_apex = around_apex if self.rule == "around_apex" else onset_apex_offset
             places = by_apex(n_frames, self.frames, apex)
         else:
-            places = _evenly(n_frames, self.frames)
+            places = np.linspace(0, n_frames - 1, self.frames)
         if self.short == "interpolate" and n_frames < self.frames:
             return places
         return places.round().astype(np.int64)

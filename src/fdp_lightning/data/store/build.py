@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.filesize import decimal
 
-from fdp_lightning.console.option_values import require_allowed
 from fdp_lightning.data.annotations.clips import clip_id
 from fdp_lightning.data.checks.problems import Problem
 from fdp_lightning.data.faces.prepare_clip import FaceSettings
@@ -52,14 +52,13 @@ def build_store(
 
     Raises UserError if clips cannot be used under the policy (the message names them), or the disk is full.
     """
-    require_allowed({"data.policy": policy})
     if policy == "strict" and (listed := [p for s in sources for p in s.problems]):
         _refuse(listed, policy)  # before decoding thousands of images
     parts = parts_of(folder, settings)
     with full_disk_explained(folder, parts, sources):
         for _ in range(_ATTEMPTS):
-            # Another process may finish a store that shares prepared clips with ours, and remove them.
-            with suppress(_MissingPartError):
+            # Another process may finish a store that shares prepared clips with ours, and remove them and their folder.
+            with suppress(FileNotFoundError):
                 # Another process may have finished this store before we began or while we prepared clips.
                 if not _is_whole(folder):
                     _prepare_missing(parts, folder, sources, workers, progress, donors)
@@ -68,10 +67,6 @@ def build_store(
                 parts.remove()
                 return
     raise RuntimeError(f"clips prepared in {parts.folder} were missing or damaged in {_ATTEMPTS} attempts to join them")
-
-
-class _MissingPartError(Exception):
-    """A prepared clip is missing or damaged when the clips are joined."""
 
 
 def _is_whole(folder: Path) -> bool:
@@ -86,28 +81,19 @@ def _prepare_missing(
     missing = [source for source in sources if parts.read(source) is None]
     if missing and donors:
         old = Donors(donors, parts.settings)
-        missing = [source for source in missing if not _copied(old, parts, source)]
+        for source in [*missing]:
+            if (prepared := old.clip(source)) is not None:
+                parts.write(source, prepared)
+                missing.remove(source)
     done = len(sources) - len(missing)
     progress(done, len(sources))
     size = parts.settings.batch
     groups = [missing[first : first + size] for first in range(0, len(missing), size)]
-    work = partial(_prepare, parts, folder)
+    work = partial(parts.prepare, folder)
     here = workers <= 1 or len(groups) <= 1
-    for prepared in map(work, groups) if here else in_pool(work, groups, workers, wait=False):
-        done += prepared
+    for count in map(work, groups) if here else in_pool(work, groups, workers, wait=False):
+        done += count
         progress(done, len(sources))
-
-
-def _copied(donors: Donors, parts: Parts, source: ClipSource) -> bool:
-    if (prepared := donors.clip(source)) is not None:
-        parts.write(source, prepared)
-    return prepared is not None
-
-
-def _prepare(parts: Parts, folder: Path, sources: list[ClipSource]) -> int:
-    if not _is_whole(folder):  # else another process has finished it
-        parts.prepare(sources)
-    return len(sources)
 
 
 def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSource], policy: str) -> None:
@@ -120,7 +106,7 @@ def _join(folder: Path, parts: Parts, clips: pd.DataFrame, sources: list[ClipSou
             for (_, row), source in zip(clips.iterrows(), sources, strict=True):
                 prepared = parts.read(source)
                 if prepared is None:
-                    raise _MissingPartError(source.clip)
+                    raise FileNotFoundError(source.clip)
                 found = [*source.problems, *prepared.problems]
                 problems += found
                 detections += prepared.detections
@@ -189,17 +175,13 @@ def full_disk_explained(folder: Path, parts: Parts, sources: list[ClipSource]) -
     except OSError as error:
         if not is_full(error):
             raise
-        ready, frames, written = 0, 0, 0
-        for prepared in filter(None, map(parts.read, sources)):
-            ready, frames, written = ready + 1, frames + len(prepared.frames), written + prepared.frames.nbytes
-        # Until a clip is prepared, the number of colours is unknown: the smaller size is reported.
-        per_frame = written / frames if frames else parts.settings.size**2
-        store = per_frame * sum(len(source.files) for source in sources)
+        ready = sum(parts.read(source) is not None for source in sources)
+        store = prod(parts.settings.frame_shape) * sum(len(source.files) for source in sources)
         kept = f"  The {ready} prepared clips are kept in {parts.folder}; the same command resumes from them.\n"
         raise UserError(
             f"no space left for the clip store in {folder.parent} ({error.strerror})\n"
-            f"  The store takes about {decimal(round(store))}, and as much again while it is built; "
-            f"{decimal(written)} have been written, {decimal(shutil.disk_usage(folder.parent).free)} are free.\n"
+            f"  The store takes about {decimal(store)}, and as much again while it is built; "
+            f"{decimal(shutil.disk_usage(folder.parent).free)} are free.\n"
             + (kept if ready else "")
             + "  Free some space (or raise your quota or `ulimit -f`), or choose another place: data.store=<folder>."
         ) from error

@@ -48,10 +48,6 @@ class ClipStore:
     frame_shape: tuple[int, ...]
 
     @property
-    def size(self) -> int:
-        return self.frame_shape[0]
-
-    @property
     def frame_bytes(self) -> int:
         return math.prod(self.frame_shape)
 

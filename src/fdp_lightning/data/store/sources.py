@@ -6,9 +6,9 @@ clip and the state of its images, so that a build can be resumed, even under ano
 
 import contextlib
 import functools
+import glob
 import hashlib
 import json
-import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,6 @@ from fdp_lightning.files import write_atomic
 
 _SUFFIX = ".building"
 _FORGOTTEN_S = 24 * 3600.0
-_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class Parts:
         return self.folder / key[:32]
 
     def read(self, source: ClipSource) -> PreparedClip | None:
-        """Return a prepared clip, or None if its file is missing, damaged or from an earlier version."""
+        """Return a prepared clip, or None if its file is missing or damaged."""
         try:
             checksum, body = self.path(source).read_bytes().split(b"\n", 1)
         except (FileNotFoundError, ValueError):
@@ -116,29 +115,23 @@ class Parts:
             return None
         header, pixels = body.split(b"\n", 1)
         row = json.loads(header)
-        if "frame_numbers" not in row:  # from an earlier version
-            return None
         return _from_row(np.frombuffer(pixels, np.uint8).reshape(row["shape"]), row)
 
     def write(self, source: ClipSource, prepared: PreparedClip) -> None:
         header = json.dumps({"shape": prepared.frames.shape, **to_row(prepared)})
         body = header.encode() + b"\n" + np.ascontiguousarray(prepared.frames, np.uint8).tobytes()
-        content = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
-        for left in reversed(range(_ATTEMPTS)):
-            try:
-                write_atomic(self.path(source), content)
-                return
-            except FileNotFoundError:
-                # Other processes may finish a build and remove the folder before we write to it.
-                if not left:
-                    raise
+        write_atomic(self.path(source), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
-    def prepare(self, sources: Sequence[ClipSource]) -> None:
-        """Prepare and write clips, except those that another process has written in the meantime."""
-        missing = [source for source in sources if self.read(source) is None]
+    def prepare(self, store: Path, sources: Sequence[ClipSource]) -> int:
+        """Prepare and write up to `settings.batch` clips, except those that another process has written in the
+        meantime, by themselves or in the finished store; return the number of all.
+        """
+        is_finished = (store / MANIFEST).is_file()
+        missing = [] if is_finished else [source for source in sources if self.read(source) is None]
         each = prepare_clips([(source.clip, source.files) for source in missing], self.settings)
         for source, prepared in zip(missing, each, strict=True):
             self.write(source, prepared)
+        return len(sources)
 
     def remove(self) -> None:
         """Remove this folder, and those that abandoned builds of the dataset left (not written to for a day)."""
@@ -178,9 +171,8 @@ def other_stores(folder: Path) -> list[Path]:
 
 def _of_dataset(folder: Path, suffix: str = "") -> list[Path]:
     """Return the folders next to this one whose names consist of the same dataset and a digest."""
-    name = re.compile(re.escape(folder.name.rsplit("-", 1)[0]) + "-[0-9a-f]{12}" + re.escape(suffix))
-    places = folder.parent.iterdir() if folder.parent.is_dir() else ()
-    return [place for place in places if name.fullmatch(place.name)]
+    dataset = glob.escape(folder.name.rsplit("-", 1)[0])
+    return list(folder.parent.glob(f"{dataset}-{'[0-9a-f]' * 12}{suffix}"))
 
 
 def why_another(old: Path, sources: list[ClipSource], settings: FaceSettings, policy: str) -> str:

@@ -1,11 +1,12 @@
 """A drawn clip as a video file or a folder of frames, of a pseudo-subject that is in no synthetic dataset."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,28 +16,18 @@ from fdp_lightning.data.synthetic.generator import SUBJECT_STREAM, SyntheticFace
 from fdp_lightning.data.synthetic.identity import Photograph, draw_identity, find_portraits
 from fdp_lightning.data.synthetic.layouts import LAYOUTS
 from fdp_lightning.errors import UserError
+from fdp_lightning.files import write_atomic
 
 FPS = 60.0  # 18 to 30 frames, the default, then last 0.3 to 0.5 s, like a micro-expression
 FILM_STREAM = 0xF117  # used in place of a subject index, which is below 100 in datasets: none contains this subject
 
 
-class Coding(NamedTuple):
-    """FFmpeg's names and options for writing one kind of file."""
-
-    container: str
-    codec: str
-    pixels: str
-    options: dict[str, str]
-
-
-# Nearly lossless except for the colours, of which the usual formats keep every second row and column.
-_H264 = ("libx264", "yuv420p", {"crf": "4", "preset": "veryfast"})
+# Suffix → codec, pixel format and options of FFmpeg. Nearly lossless except for the colours, of which the usual formats
+# keep every second row and column.
 CODINGS = {
-    ".mp4": Coding("mp4", *_H264),
-    ".mov": Coding("mov", *_H264),
-    ".mkv": Coding("matroska", *_H264),
-    ".avi": Coding("avi", "mjpeg", "yuvj420p", {"qmin": "1", "qmax": "2"}),
-    ".webm": Coding("webm", "libvpx-vp9", "yuv420p", {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
+    ".mp4": ("libx264", "yuv420p", {"crf": "4", "preset": "veryfast"}),
+    ".avi": ("mjpeg", "yuvj420p", {"qmin": "1", "qmax": "2"}),
+    ".webm": ("libvpx-vp9", "yuv420p", {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
 }
 
 
@@ -96,60 +87,40 @@ def draw_film(
 
 
 def write_film(path: Path, images: Iterable[np.ndarray], fps: float = FPS) -> None:
-    """Write a video without sound, atomically; `images` are consumed one by one.
+    """Write a video without sound, atomically; `images` are encoded one by one.
 
     The suffix, one of `CODINGS`, selects the format. All images have the same shape, (h, w, 3), uint8 BGR, with even
-    sides. Raises ValueError if the suffix is unknown, or an image has the wrong shape.
+    sides. Raises ValueError if the suffix is unknown or a side is odd.
     """
     import av
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-    if path.suffix.lower() not in CODINGS:
+    suffix = path.suffix.lower()
+    if suffix not in CODINGS:
         raise ValueError(f"{path}: expected one of {', '.join(CODINGS)}")
-    coding = CODINGS[path.suffix.lower()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with av.open(str(temporary), "w", format=coding.container) as container:
-            stream: Any = None
-            for image in images:
-                stream = stream or _stream(container, coding, image, fps)
-                container.mux(stream.encode(_frame(image, stream)))
-            if stream is None:
-                raise ValueError(f"{path}: there is no image to write")
-            container.mux(stream.encode())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _stream(container: Any, coding: Coding, image: np.ndarray, fps: float) -> Any:
-    from av.video.reformatter import ColorRange, Colorspace
-
-    height, width = image.shape[:2]
+    codec, pixels, options = CODINGS[suffix]
+    rest = iter(images)
+    first = next(rest)
+    height, width = first.shape[:2]
     if height % 2 or width % 2:
         raise ValueError(f"images are {width}x{height}; expected even numbers: colours are stored per 2x2 pixels")
-    stream = container.add_stream(coding.codec, rate=Fraction(fps).limit_denominator(1001), options=coding.options)
-    stream.width, stream.height, stream.pix_fmt = width, height, coding.pixels
-    stream.codec_context.thread_count = 2
-    # Stated explicitly, because players otherwise guess it from the size of the image.
-    stream.codec_context.colorspace = Colorspace.SMPTE170M
-    stream.codec_context.color_range = ColorRange.JPEG if coding.pixels.startswith("yuvj") else ColorRange.MPEG
-    return stream
-
-
-def _frame(image: np.ndarray, stream: Any) -> Any:
-    import av
-    from av.video.reformatter import Interpolation
-
-    if image.shape != (stream.height, stream.width, 3):
-        raise ValueError(f"an image is {image.shape}; expected ({stream.height}, {stream.width}, 3) like the first")
-    return av.VideoFrame.from_ndarray(image, "bgr24").reformat(
-        format=stream.pix_fmt,
-        dst_colorspace=stream.codec_context.colorspace,
+    content = BytesIO()
+    with av.open(content, "w", format=suffix[1:]) as container:
+        stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        context = stream.codec_context
+        context.thread_count = 2
+        # Stated explicitly, because players otherwise guess it from the size of the image.
+        context.colorspace = Colorspace.SMPTE170M
+        context.color_range = ColorRange.JPEG if pixels.startswith("yuvj") else ColorRange.MPEG
         # Without these, FFmpeg's fast conversion is half a grey level too dark.
-        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
-        threads=1,
-    )
+        exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+        for image in chain([first], rest):
+            frame = av.VideoFrame.from_ndarray(image, "bgr24")
+            converted = frame.reformat(format=pixels, dst_colorspace=context.colorspace, interpolation=exact, threads=1)
+            container.mux(stream.encode(converted))
+        container.mux(stream.encode())
+    write_atomic(path, content.getvalue())
 
 
 def write_frames(folder: Path, images: Iterable[np.ndarray], first: int = 1) -> None:
