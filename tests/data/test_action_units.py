@@ -84,7 +84,6 @@ def test_unknown_and_neutral_cells_and_half_an_alternative() -> None:
         "4-7",
         "(4",
         "ref",
-        "x(k)",
     ],
 )
 def test_words_that_cannot_be_parsed_are_kept_and_hide_nothing_else(word: str) -> None:

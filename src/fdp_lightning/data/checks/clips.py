@@ -16,7 +16,6 @@ from fdp_lightning.data.annotations.clips import clip_id, has_interval
 from fdp_lightning.data.annotations.corrections import as_published, correction_problems
 from fdp_lightning.data.checks.problems import Problem, remark, some
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.folders import is_folder
 from fdp_lightning.data.faces.frames import (
     IMAGE_SUFFIXES,
     FrameFile,
@@ -83,11 +82,9 @@ def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
 
 def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Problem]:
     """Yield differences between frames and annotation, unlabelled folders, and clips that look like copies."""
-    root = dataset.frame_root()
     if not dataset.has_frames():
-        state = "holds no folder of a subject" if is_folder(root) else "is missing"
-        state = "is a file, not a folder" if root.is_file() else state
-        yield Problem(dataset.table_name, "missing_folder", f"{root} {state}: the frames could not be checked")
+        detail = f"{dataset.frame_root()} is no folder with subjects: the frames could not be checked"
+        yield Problem(dataset.table_name, "missing_folder", detail)
         return
     if deeper := dataset.found_deeper():
         yield remark(dataset.table_name, "found_deeper", f"the frames are read from {deeper}")

@@ -13,12 +13,12 @@ from fdp_lightning.errors import UserError
 
 _ORDER = ("participant", "clip", "onset", "apex", "offset", "action_units", "emotion", "expression")
 _COLUMNS = {name: place for place, name in enumerate(_ORDER)}
-# Video codes of sheet 3, for copies in which that sheet is missing or damaged.
+# Video codes of sheet 3, for copies in which that sheet is missing (a .csv has only the first) or incomplete.
 _CODES = {
     "disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502", "happy2": "0503",
     "happy3": "0505", "happy4": "0507", "happy5": "0508",
 }  # fmt: skip
-# Participant → raw subject id, both ascending, for copies in which sheet 2 is missing or damaged.
+# Participant → raw subject id, both ascending, for copies in which sheet 2 is missing.
 _IDS = dict(zip(map(str, range(1, 23)), map(str, (15, 16, *range(19, 28), *range(29, 39), 40)), strict=True))
 
 
@@ -97,9 +97,7 @@ def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             ids.setdefault(numbers[0], folders[0])
         elif names and numbers:
             codes[names[0]] = numbers[0].zfill(4)  # spreadsheets turn 0101 into the number 101
-    # A damaged sheet 2 may lack some; `_IDS` fills them in unless two participants would then share an id.
-    whole = {**_IDS, **ids}
-    return (whole if len(set(whole.values())) == len(whole) else ids), codes
+    return ids or _IDS, codes
 
 
 def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def _only_one(found: list[Path], stems: list[str]) -> Path:
     """Return the file whose name comes first in `stems`; raises UserError if two files of that name differ."""
     first = min(found, key=lambda path: (stems.index(path.stem.lower()), READABLE.index(path.suffix.lower())))
     for other in found:
-        if other != first and other.name.lower() == first.name.lower() and not _alike(other, first):
+        if other != first and other.name.lower() == first.name.lower() and sha256(other) != sha256(first):
             raise UserError(
                 f"two workbooks have the same name but different contents:\n  {first}\n  {other}\n"
                 "  Expected one: remove or rename the other, or copy the right one to the top of the dataset's folder."
@@ -69,28 +69,18 @@ def _only_one(found: list[Path], stems: list[str]) -> Path:
     return first
 
 
-def _alike(one: Path, other: Path) -> bool:
-    try:
-        return sha256(one) == sha256(other)
-    except OSError:  # an unreadable file cannot be shown to be a copy
-        return False
-
-
 def require_folder(root: Path, request_page: str, key: str = "data.root") -> None:
     """Raise UserError unless `root` is a readable folder; the message names `key`, which sets it."""
-    if is_folder(root) and os.access(root, os.R_OK | os.X_OK):
-        return
     if is_folder(root):
+        state = "" if os.access(root, os.R_OK | os.X_OK) else "cannot be read (Permission denied)"
+    else:
+        state = "is a file, not a folder" if os.path.isfile(root) else "does not exist"  # noqa: PTH113 (may raise)
+    if state:
         raise UserError(
-            f"the dataset folder {root} cannot be read (Permission denied).\n"
-            "  Expected a folder you may list and enter: correct its permissions, or ask its owner to do so."
+            f"the dataset folder {root} {state}.\n"
+            f"  Set {key} to your copy, which you may list and enter, for example: {key}=/path/to/dataset\n"
+            f"  A copy is requested from its owners: {request_page}"
         )
-    what = "is a file, not a folder" if os.path.isfile(root) else "does not exist"  # noqa: PTH113 (Path.is_file raises)
-    raise UserError(
-        f"the dataset folder {root} {what}.\n"
-        f"  Set {key} to your copy, for example: {key}=/path/to/dataset\n"
-        f"  A copy is requested from its owners: {request_page}"
-    )
 
 
 def read_sheet(
@@ -166,14 +156,10 @@ def padded(cells: pd.Series, width: int) -> pd.Series:
     found = plain.map(_NUMBERED.fullmatch)
     words = {_plain(match["word"] or "") for match in found if match} - {""}
     numbers = [
-        match["number"].zfill(width)
-        if match and (len(words) < 2 or not match["word"])
-        else cell.zfill(width)
-        if cell
-        else ""
+        match["number"] if match and (len(words) < 2 or not match["word"]) else cell
         for cell, match in zip(plain, found, strict=True)
     ]
-    return pd.Series(numbers, index=cells.index, dtype=object)
+    return pd.Series([number and number.zfill(width) for number in numbers], index=cells.index, dtype=object)
 
 
 def roman(cells: pd.Series) -> pd.Series:

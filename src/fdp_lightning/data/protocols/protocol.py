@@ -15,7 +15,7 @@ from fdp_lightning.data.annotations.action_units import (
     parse,
     unreadable_lines,
 )
-from fdp_lightning.data.protocols.counts import check_counted_classes, count_differences
+from fdp_lightning.data.protocols.counts import count_differences
 from fdp_lightning.data.protocols.splits import owners
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, LabelKind, owners_of
@@ -66,7 +66,7 @@ class Protocol:
     split: str = "loso"
     folds: int = 5
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    expected: Mapping[str, object] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
     shuffled: int | None = None
     strict: bool = True
     source: str = ""
@@ -97,7 +97,12 @@ class Protocol:
                     f"protocol.parts of {self.name}: {part.name} has the classes {', '.join(part.class_names)}, "
                     f"expected {', '.join(self.class_names)}"
                 )
-        check_counted_classes(self.expected, self.class_names, self.name)
+        for counts in (self.expected, *self.expected.get("splits", {}).values()):
+            if unknown := sorted(map(str, set(counts.get("classes", {})) - set(self.class_names))):
+                raise UserError(
+                    f"protocol.expected of {self.name} counts {', '.join(unknown)}; expected classes of "
+                    f"{', '.join(self.class_names)}"
+                )
 
     @property
     def class_names(self) -> list[str]:
