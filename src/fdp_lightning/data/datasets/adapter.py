@@ -93,7 +93,7 @@ class FaceDataset:
         """Return the annotation file and its rows with those `clips.COLUMNS` that are known; dataset and fps only if
         they vary. `folder` is where a clip's frames should be; `self.folders()` finds it regardless of case.
         """
-        path = find_workbook(self.root, self.workbooks[version], self.request_page)
+        path = find_workbook(self.root, self.workbooks[version])
         rows = read_sheet(path, self.columns, self.sheet, self.optional_columns)
         if self.digits:
             rows["subject"] = padded(rows["subject"], self.digits)

@@ -57,7 +57,7 @@ class CASMESquared(FaceDataset):
     recordings = frozenset({"raw"})
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        path = find_workbook(self.root, self.workbooks[version], self.request_page)
+        path = find_workbook(self.root, self.workbooks[version])
         rows = read_headerless_sheet(path, _COLUMNS)
         rows["participant"] = padded(rows["participant"], 1)
         marks = [rows["participant"].str.isdigit(), rows["clip"].str.contains("_"), _numbers(rows["onset"]).notna()]

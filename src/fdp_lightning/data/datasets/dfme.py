@@ -10,7 +10,7 @@ import pandas as pd
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder, subfolders
 from fdp_lightning.data.datasets.sheets import tables_in
-from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet, require_folder
+from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {
@@ -47,7 +47,6 @@ class DFME(FaceDataset):
     frame_folders: ClassVar = {"selected": (".",)}
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        require_folder(self.root, self.request_page)
         workbooks = self._workbooks()
         if "train" not in workbooks:
             there = [path.name for path in tables_in(self.root)] or ["none"]

@@ -24,6 +24,7 @@ READABLE = (".xlsx", ".xlsm", ".csv")
 CONVERTIBLE = (".xls", ".xlsb", ".ods", ".numbers")
 """Suffixes of tables that must first be saved as one of `READABLE`."""
 
+_INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff]")
 _WHOLE = re.compile(r"\A(-?\d+)\.0+\Z", re.ASCII)
 _NAMESPACES = {
     b"http://purl.oclc.org/ooxml/spreadsheetml/main": b"http://schemas.openxmlformats.org/spreadsheetml/2006/main",
@@ -142,7 +143,13 @@ def _text(cell: Any) -> str:
     if cell.value is None or cell.data_type == "e":
         return ""
     whole = isinstance(cell.value, float) and cell.value.is_integer()
-    return str(int(cell.value) if whole else cell.value)
+    return _stripped(str(int(cell.value) if whole else cell.value))
+
+
+def _stripped(text: str) -> str:
+    # Copy and paste inserts other spaces (U+00A0, U+3000), which str.strip removes too, and invisible characters, with
+    # which a subject would become another one.
+    return _INVISIBLE.sub("", text).strip()
 
 
 def _padded(rows: list[list[str]]) -> pd.DataFrame:
@@ -199,7 +206,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def _rows(text: str, delimiter: str) -> list[list[str]]:
     """Return the rows of a text; whole numbers written as floats ('6.0') become integers."""
     rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-    return [[_WHOLE.sub(r"\1", cell) for cell in row] for row in rows]
+    return [[_WHOLE.sub(r"\1", _stripped(cell)) for cell in row] for row in rows]
 
 
 def _fit(rows: list[list[str]]) -> tuple[int, int]:

@@ -11,7 +11,6 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import require_folder
 from fdp_lightning.data.faces.frames import FrameFile, list_frames
 from fdp_lightning.errors import UserError
 
@@ -72,7 +71,6 @@ class SMIC(FaceDataset):
     @cached_property
     def _trees_of_the_kind(self) -> dict[Path, _Clips]:
         """Trees of the chosen frames, at least one, each with its clips' folders and files."""
-        require_folder(self.root, self.request_page)
         trees: dict[Path, _Clips] = {}
         for folder in _clip_folders(self.root):
             clips = trees.setdefault(_tree(folder, self.root), {})

@@ -17,8 +17,6 @@ from fdp_lightning.files import sha256
 _HEADER_WITHIN = 40
 """Number of Excel rows that are searched for a header."""
 
-_INVISIBLE = "[\u200b-\u200d\u2060\ufeff]"
-
 _NUMBERED = re.compile(r"(?P<word>[^\W\d_][^\d]*|[#'’])?0*(?P<number>\d+)(?:\.0+)?号?")
 """Subject number, and the word before it."""
 
@@ -31,15 +29,14 @@ class MissingColumnError(UserError):
     """An annotation file lacks a column."""
 
 
-def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
+def find_workbook(root: Path, names: Sequence[str]) -> Path:
     """Return an annotation file in a dataset's folder, or in the two levels of folders below it.
 
     The first of `names` (case-insensitive) is the release's; others occur in other copies. The owners' .xlsx is
     preferred to a .csv of the same name. A file that must first be converted is returned only if there is no readable
     one. Raises MissingTableError, which lists what is there instead, if the file is missing, and UserError if two such
-    files differ or `root` is not a readable folder.
+    files differ.
     """
-    require_folder(root, request_page)
     stems = [Path(known).stem.lower() for known in names]
     convertible: list[Path] = []
     for levels in ("*", "*/*", "*/*/*"):
@@ -141,9 +138,8 @@ def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFram
 
 def all_rows(path: Path) -> list[list[str]]:
     """Return the rows of all sheets without their blank cells, for lists of unknown position and column order."""
-    rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
-    cleaned = ([re.sub(_INVISIBLE, "", cell).strip() for cell in row] for row in rows)
-    return [[cell for cell in row if cell] for row in cleaned]
+    tables = read_tables(path).values()
+    return [[cell for cell in row if cell] for cells in tables for row in cells.itertuples(index=False)]
 
 
 def padded(cells: pd.Series, width: int) -> pd.Series:
@@ -233,11 +229,8 @@ def _unmerged(
 
 
 def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Return the cells of some columns, stripped, without rows that have fewer than two non-blank cells."""
+    """Return the cells of some columns, without rows that have fewer than two non-blank cells."""
     table = rows[list(columns.values())].set_axis(list(columns), axis=1)
-    # Copy and paste inserts other spaces (U+00A0, U+3000), which str.strip removes too, and invisible characters, with
-    # which a subject would become another one.
-    table = table.apply(lambda column: column.str.replace(_INVISIBLE, "", regex=True).str.strip())
     return table[(table != "").sum(axis=1) > 1].reset_index(drop=True)
 
 

@@ -231,11 +231,10 @@ class Protocol:
 
     def _unreadable(self, clips: pd.DataFrame) -> pd.Series:
         """Return the unreadable words of each clip's action-unit cell, '' for none or with another label column."""
-        if self.parts:
-            words = pd.concat([part._unreadable(own) for part, own in self._by_part(clips)])
-            return words.reindex(clips.index, fill_value="")
         if not self.label_kind.is_multi:
             return pd.Series("", index=clips.index, dtype=object)
+        if self.parts:
+            return pd.concat([part._unreadable(own) for part, own in self._by_part(clips)]).reindex(clips.index)
         return as_meant(clips, self.read_as).map(lambda cell: ", ".join(parse(cell).unreadable))
 
     def _by_part(self, clips: pd.DataFrame) -> "list[tuple[Protocol, pd.DataFrame]]":
