@@ -88,7 +88,6 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
         return
     if deeper := dataset.found_deeper():
         yield remark(dataset.table_name, "found_deeper", f"the frames are read from {deeper}")
-    used: dict[str, list[tuple[int, int]]] = {}
     published = as_published(clips, "frames")
     for (_, row), is_usable in zip(clips.iterrows(), has_interval(clips), strict=True):
         clip, folder = clip_id(row), row["folder"]
@@ -98,11 +97,10 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
         elif is_usable:
             onset, offset = int(row["onset"]), int(row["offset"])
             files = [file for file in listings[folder].files if onset <= file.number <= offset]
-            used.setdefault(folder, []).append((onset, offset))
             excused = excused or (dataset.gaps_are_normal and bool(files))
             yield from _frame_problems(clip, folder, files, onset, offset, excused)
     if dataset.frames not in dataset.recordings:
-        yield from _extra(clips, listings, used)
+        yield from _extra(clips[has_interval(clips)], listings)
         yield from _unlabelled(dataset, set(clips["folder"]))
     yield from _copies(clips, listings)
 
@@ -186,15 +184,12 @@ def _frame_problems(
             yield remark(clip, "small_file", f"{file.path} has {file.size} bytes, {about}")
 
 
-def _extra(
-    clips: pd.DataFrame, listings: Mapping[str, Listing], used: Mapping[str, list[tuple[int, int]]]
-) -> Iterator[Problem]:
+def _extra(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Problem]:
     """Yield frames that no clip of their folder covers, under the name of the folder's first clip."""
     for folder, rows in clips.groupby("folder", sort=False):
-        covered = used.get(str(folder), [])
+        covered = list(zip(rows["onset"], rows["offset"], strict=True))
         numbers = (file.number for file in listings[str(folder)].files)
-        extra = [number for number in numbers if not any(first <= number <= last for first, last in covered)]
-        if extra and covered:
+        if extra := [number for number in numbers if not any(first <= number <= last for first, last in covered)]:
             detail = f"{folder}: frames {some(extra)} lie outside the annotation ({len(extra)})"
             yield remark(clip_id(rows.iloc[0]), "extra_frames", detail)
 

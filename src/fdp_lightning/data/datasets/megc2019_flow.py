@@ -106,8 +106,7 @@ class MEGC2019FlowMaps(FaceDataset):
                 f"{self._expected[extraction]}.\n  Take fresh clones."
             )
         folders = [str(self._image_path(key)) for key in _keys(table)]
-        rows = table.drop(columns="fps")
-        return self._maps, rows.assign(offset=len(IMAGES[extraction]) - 1, folder=folders)
+        return self._maps, table.assign(offset=len(IMAGES[extraction]) - 1, folder=folders)
 
     @cached_property
     def extraction(self) -> str:
