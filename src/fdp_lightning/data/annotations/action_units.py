@@ -154,8 +154,8 @@ def _read(word: str) -> ActionUnit | Literal["", "?", "0"]:
     for letters, exclusive in ((before + behind, "LR"), (before, "AU"), (before, "TB"), (behind, "ABCDE")):
         if sum(letter in exclusive for letter in letters) > 1:
             return ""
-    side = next((_SIDES[letter] for letter in before + behind if letter in _SIDES), "")
-    return ActionUnit(number, side, uncertain="?" in word)
+    sides = [_SIDES[letter] for letter in before + behind if letter in _SIDES]
+    return ActionUnit(number, sides[0] if sides else "", uncertain="?" in word)
 
 
 def as_meant(clips: pd.DataFrame, read_as: Mapping[str, str]) -> pd.Series:

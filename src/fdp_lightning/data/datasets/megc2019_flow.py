@@ -70,7 +70,6 @@ class MEGC2019FlowMaps(FaceDataset):
     fps = math.nan
     request_page = "github.com/wangzhifengharrison/HTNet"
     label_versions = ("megc2019",)
-    subject_folders = r"(?!)"
     frame_folders: ClassVar = {"maps": _MAPS}
 
     def __init__(
