@@ -81,7 +81,7 @@ class FaceDataset:
         require_folder(self.root, self.request_page, self.root_key)
         path, rows = self._annotations(version)
         if rows.empty:
-            raise UserError(f"{path}: the sheet has a header but no clips; copy the file again from the release.")
+            raise UserError(f"{path} holds no clips; copy the file again from the release.")
         about = {"dataset": self.table_name, "fps": self.fps}
         return str(path), clip_table(rows.assign(**{name: value for name, value in about.items() if name not in rows}))
 

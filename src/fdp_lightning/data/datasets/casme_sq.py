@@ -76,7 +76,7 @@ class CASMESquared(FaceDataset):
         if self.frames != "raw":
             return path, rows.assign(folder=self._folders_of(rows))
         find, folders = self.folders().find, []
-        videos = rows["clip"].str.rpartition("_")[0].str.lower()  # 'anger1' of 'anger1_2'
+        videos = rows["clip"].str.replace(r"_[^_]*$", "", regex=True).str.lower()  # 'anger1' of 'anger1_2'
         for subject, video in zip(subjects, videos, strict=True):
             # A recording's name is subject and video ('26_0101'), then an English title.
             parent, start = Path(find(f"s{subject}")), f"{subject}_{codes.get(video, '?')}"

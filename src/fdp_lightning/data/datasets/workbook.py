@@ -123,16 +123,11 @@ def read_sheet(
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
     """Read columns (our name → index, from 0) of the first sheet that is wide enough, as text ('' when blank).
 
-    Raises UserError if the file is not a workbook or has too few columns.
+    Raises UserError if the file is not a workbook.
     """
-    sheets = read_tables(path)
-    name = next((name for name, cells in sheets.items() if cells.shape[1] > max(columns.values())), next(iter(sheets)))
-    raw = sheets[name]
-    if raw.shape[1] <= max(columns.values()):
-        raise UserError(
-            f"{path}: sheet 0 has {raw.shape[1]} columns; expected at least {max(columns.values()) + 1}.\n"
-            "  Expected the workbook as released; copy the file again."
-        )
+    sheets, width = read_tables(path), max(columns.values()) + 1
+    name = next((name for name, cells in sheets.items() if cells.shape[1] >= width), next(iter(sheets)))
+    raw = sheets[name].reindex(columns=range(width), fill_value="")
     return _table(_unmerged(path, name, raw, columns), columns)
 
 
