@@ -83,7 +83,7 @@ def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
 def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Problem]:
     """Yield differences between frames and annotation, unlabelled folders, and clips that look like copies."""
     if not dataset.has_frames():
-        detail = f"{dataset.frame_root()} is no folder with subjects: the frames could not be checked"
+        detail = f"{dataset.frame_root()} is missing or holds no subject: the frames could not be checked"
         yield Problem(dataset.table_name, "missing_folder", detail)
         return
     if deeper := dataset.found_deeper():
