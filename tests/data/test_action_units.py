@@ -67,24 +67,7 @@ def test_unknown_and_neutral_cells_and_half_an_alternative() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    [
-        "e43",
-        "123",
-        "12.5",
-        "L12R",
-        "LL12",
-        "12AB",
-        "UA12",
-        "C12",
-        "12M",
-        "0?",
-        "nan",
-        "or",
-        "-",
-        "4-7",
-        "(4",
-        "ref",
-    ],
+    ["e43", "123", "12.5", "L12R", "LL12", "12AB", "UA12", "C12", "12M", "0?", "nan", "or", "-", "4-7", "(4", "ref"],
 )
 def test_words_that_cannot_be_parsed_are_kept_and_hide_nothing_else(word: str) -> None:
     assert parse(word) == ActionUnits(unreadable=(word,))
