@@ -109,7 +109,7 @@ def target_numbers(targets: pd.Series, classes: Sequence[str], kind: LabelKind) 
     if unknown := sorted(set(names_of(targets, kind)) - {*classes, *([""] if kind.is_multi else [])}):
         raise ValueError(f"targets {', '.join(unknown)} are not among the classes {', '.join(classes)}")
     if not kind.is_multi:
-        return targets.map({name: i for i, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+        return pd.Index(classes).get_indexer(targets).astype(np.int64)
     shown = [set(target.split(JOIN)) for target in targets]
     return np.array([[name in names for name in classes] for names in shown], np.float32).reshape(-1, len(classes))
 

@@ -16,7 +16,6 @@ from fdp_lightning.data.annotations.clips import clip_id, has_interval
 from fdp_lightning.data.annotations.corrections import as_published, correction_problems
 from fdp_lightning.data.checks.problems import Problem, remark, some
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.folders import is_folder
 from fdp_lightning.data.faces.frames import (
     IMAGE_SUFFIXES,
     FrameFile,
@@ -83,15 +82,12 @@ def list_folders(folders: Iterable[str]) -> dict[str, Listing]:
 
 def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Problem]:
     """Yield differences between frames and annotation, unlabelled folders, and clips that look like copies."""
-    root = dataset.frame_root()
     if not dataset.has_frames():
-        state = "holds no folder of a subject" if is_folder(root) else "is missing"
-        state = "is a file, not a folder" if root.is_file() else state
-        yield Problem(dataset.table_name, "missing_folder", f"{root} {state}: the frames could not be checked")
+        detail = f"{dataset.frame_root()} is missing or holds no subject: the frames could not be checked"
+        yield Problem(dataset.table_name, "missing_folder", detail)
         return
     if deeper := dataset.found_deeper():
         yield remark(dataset.table_name, "found_deeper", f"the frames are read from {deeper}")
-    used: dict[str, list[tuple[int, int]]] = {}
     published = as_published(clips, "frames")
     for (_, row), is_usable in zip(clips.iterrows(), has_interval(clips), strict=True):
         clip, folder = clip_id(row), row["folder"]
@@ -101,11 +97,10 @@ def folder_problems(dataset: FaceDataset, clips: pd.DataFrame, listings: Mapping
         elif is_usable:
             onset, offset = int(row["onset"]), int(row["offset"])
             files = [file for file in listings[folder].files if onset <= file.number <= offset]
-            used.setdefault(folder, []).append((onset, offset))
             excused = excused or (dataset.gaps_are_normal and bool(files))
             yield from _frame_problems(clip, folder, files, onset, offset, excused)
     if dataset.frames not in dataset.recordings:
-        yield from _extra(clips, listings, used)
+        yield from _extra(clips[has_interval(clips)], listings)
         yield from _unlabelled(dataset, set(clips["folder"]))
     yield from _copies(clips, listings)
 
@@ -189,15 +184,12 @@ def _frame_problems(
             yield remark(clip, "small_file", f"{file.path} has {file.size} bytes, {about}")
 
 
-def _extra(
-    clips: pd.DataFrame, listings: Mapping[str, Listing], used: Mapping[str, list[tuple[int, int]]]
-) -> Iterator[Problem]:
+def _extra(clips: pd.DataFrame, listings: Mapping[str, Listing]) -> Iterator[Problem]:
     """Yield frames that no clip of their folder covers, under the name of the folder's first clip."""
     for folder, rows in clips.groupby("folder", sort=False):
-        covered = used.get(str(folder), [])
+        covered = list(zip(rows["onset"], rows["offset"], strict=True))
         numbers = (file.number for file in listings[str(folder)].files)
-        extra = [number for number in numbers if not any(first <= number <= last for first, last in covered)]
-        if extra and covered:
+        if extra := [number for number in numbers if not any(first <= number <= last for first, last in covered)]:
             detail = f"{folder}: frames {some(extra)} lie outside the annotation ({len(extra)})"
             yield remark(clip_id(rows.iloc[0]), "extra_frames", detail)
 

@@ -1,12 +1,11 @@
 """Output of `task=check_data`: a dataset's protocols and its problems, those not as published first."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 
 from fdp_lightning.data.checks.problems import Problem
@@ -40,41 +39,30 @@ def print_protocols(
         table.add_row(name, counted, str(counts["n_subjects"]), classes, state)
     screen.print(table)
     for line in differences:
-        _print_line(screen, "", f"differs: {_cut(line)}")
+        _print_line(screen, f"differs: {_cut(line)}")
     for why, clips in (left_out or {}).items():
-        _print_line(screen, "", _cut(f"left out, {why}: {len(clips)} ({', '.join(clips)})"))
+        _print_line(screen, _cut(f"left out, {why}: {len(clips)} ({', '.join(clips)})"))
 
 
 def print_without_frames(protocol: str, clips: Sequence[str], without: Sequence[str]) -> None:
     """Print the clips (`clips.clip_id`) of a protocol that have no frames, by subject; check.json holds all."""
     screen = _screen()
     screen.print(f"\n{len(without)} of the {len(clips)} clips of {protocol} have no frames", style="bold")
-    datasets = {clip.split("/", 1)[0] for clip in clips}
-    of_subject = Counter(_subject(clip, datasets) for clip in clips)
+    of_subject = Counter(clip.rpartition("/")[0] for clip in clips)
     missing: dict[str, list[str]] = {}
     for clip in without:
-        missing.setdefault(_subject(clip, datasets), []).append(clip.split("/", 2)[2])
-    lines, whole = [], []
-    for subject, names in missing.items():
-        if len(names) == of_subject[subject]:
-            whole.append(f"{subject} ({len(names)})")
-        else:
-            named = ", ".join(f"{subject}/{name}" for name in names)
-            lines.append(f"{named} ({len(names)} of {of_subject[subject]})")
-    if whole:
-        lines.insert(0, f"all clips of subjects: {', '.join(whole)}")
+        missing.setdefault(clip.rpartition("/")[0], []).append(clip)
+    whole = [f"{subject} ({len(lost)})" for subject, lost in missing.items() if len(lost) == of_subject[subject]]
+    lines = [f"all clips of subjects: {', '.join(whole)}"] if whole else []
+    for subject, lost in missing.items():
+        if len(lost) < of_subject[subject]:
+            lines.append(f"{', '.join(lost)} ({len(lost)} of {of_subject[subject]})")
     for line in lines[:_MOST_SUBJECTS]:
-        screen.print(f"  {visible(_cut(line))}", soft_wrap=not screen.is_terminal)
+        _print_line(screen, f"  {_cut(line)}")
     if len(lines) > _MOST_SUBJECTS:
         screen.print(
             f"  … and clips of {len(lines) - _MOST_SUBJECTS} more subjects (all in check.json: without_frames)"
         )
-
-
-def _subject(clip: str, datasets: Collection[str]) -> str:
-    """Return the subject of a clip id, with its dataset if there are several."""
-    dataset, subject, _ = clip.split("/", 2)
-    return f"{dataset}/{subject}" if len(datasets) > 1 else subject
 
 
 def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
@@ -93,7 +81,7 @@ def print_problems(problems: Sequence[Problem], roots: Iterable[Path]) -> None:
             detail = problem.detail
             for place in places:
                 detail = detail.replace(place, "")
-            _print_line(screen, f"  {problem.clip}", _cut(detail))
+            _print_line(screen, f"  {problem.clip}  {_cut(detail)}")
         if len(of_kind) > _MOST_LINES:
             screen.print(f"  … and {len(of_kind) - _MOST_LINES} more")
     if not problems:
@@ -105,15 +93,9 @@ def _screen() -> Console:
     return Console(width=None if Console().is_terminal else 120, highlight=False, markup=False, emoji=False)
 
 
-def _print_line(screen: Console, clip: str, text: str) -> None:
-    """Print one line if it fits or the output is not a terminal; otherwise print the text below the clip's name."""
-    clip, text = visible(clip), visible(text)  # file names may contain terminal control sequences
-    line = f"{clip}  {text}" if clip else text
-    if clip and screen.is_terminal and len(line) > screen.width:
-        screen.print(clip)
-        screen.print(Padding(text, (0, 0, 0, 6)))
-    else:
-        screen.print(line, soft_wrap=not screen.is_terminal)
+def _print_line(screen: Console, line: str) -> None:
+    # File names may contain terminal control sequences; a line in a file is not broken.
+    screen.print(visible(line), soft_wrap=not screen.is_terminal)
 
 
 def _cut(line: str) -> str:

@@ -81,7 +81,7 @@ class FaceDataset:
         require_folder(self.root, self.request_page, self.root_key)
         path, rows = self._annotations(version)
         if rows.empty:
-            raise UserError(f"{path}: the sheet has a header but no clips; copy the file again from the release.")
+            raise UserError(f"{path} holds no clips; copy the file again from the release.")
         about = {"dataset": self.table_name, "fps": self.fps}
         return str(path), clip_table(rows.assign(**{name: value for name, value in about.items() if name not in rows}))
 
@@ -93,7 +93,7 @@ class FaceDataset:
         """Return the annotation file and its rows with those `clips.COLUMNS` that are known; dataset and fps only if
         they vary. `folder` is where a clip's frames should be; `self.folders()` finds it regardless of case.
         """
-        path = find_workbook(self.root, self.workbooks[version], self.request_page)
+        path = find_workbook(self.root, self.workbooks[version])
         rows = read_sheet(path, self.columns, self.sheet, self.optional_columns)
         if self.digits:
             rows["subject"] = padded(rows["subject"], self.digits)

@@ -59,14 +59,14 @@ class CASME2(FaceDataset):
         """Return the newest label version whose workbook is present."""
         for version in self.label_versions:
             with suppress(MissingTableError):
-                find_workbook(self.root, self.workbooks[version], self.request_page)
+                find_workbook(self.root, self.workbooks[version])
                 return version
         return super().default_labels()
 
     def _as_meant(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows with the objective class from the separate workbook, else from the sheet, else ''."""
         try:
-            path = find_workbook(self.root, [_OBJECTIVE_FILE], self.request_page)
+            path = find_workbook(self.root, [_OBJECTIVE_FILE])
         except MissingTableError:  # only some protocols need it, and these report that they find no clips
             return rows
         sheet = read_sheet(path, {"subject": "Subject", "clip": "Filename", **_CLASS})

@@ -13,12 +13,12 @@ from fdp_lightning.errors import UserError
 
 _ORDER = ("participant", "clip", "onset", "apex", "offset", "action_units", "emotion", "expression")
 _COLUMNS = {name: place for place, name in enumerate(_ORDER)}
-# Video codes of sheet 3, for copies in which that sheet is missing or damaged.
+# Video codes of sheet 3, for copies in which that sheet is missing (a .csv has only the first) or incomplete.
 _CODES = {
     "disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502", "happy2": "0503",
     "happy3": "0505", "happy4": "0507", "happy5": "0508",
 }  # fmt: skip
-# Participant → raw subject id, both ascending, for copies in which sheet 2 is missing or damaged.
+# Participant → raw subject id, both ascending, for copies in which sheet 2 is missing.
 _IDS = dict(zip(map(str, range(1, 23)), map(str, (15, 16, *range(19, 28), *range(29, 39), 40)), strict=True))
 
 
@@ -57,7 +57,7 @@ class CASMESquared(FaceDataset):
     recordings = frozenset({"raw"})
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        path = find_workbook(self.root, self.workbooks[version], self.request_page)
+        path = find_workbook(self.root, self.workbooks[version])
         rows = read_headerless_sheet(path, _COLUMNS)
         rows["participant"] = padded(rows["participant"], 1)
         marks = [rows["participant"].str.isdigit(), rows["clip"].str.contains("_"), _numbers(rows["onset"]).notna()]
@@ -76,7 +76,7 @@ class CASMESquared(FaceDataset):
         if self.frames != "raw":
             return path, rows.assign(folder=self._folders_of(rows))
         find, folders = self.folders().find, []
-        videos = rows["clip"].str.rpartition("_")[0].str.lower()  # 'anger1' of 'anger1_2'
+        videos = rows["clip"].str.replace(r"_[^_]*$", "", regex=True).str.lower()  # 'anger1' of 'anger1_2'
         for subject, video in zip(subjects, videos, strict=True):
             # A recording's name is subject and video ('26_0101'), then an English title.
             parent, start = Path(find(f"s{subject}")), f"{subject}_{codes.get(video, '?')}"
@@ -97,9 +97,7 @@ def _lists(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             ids.setdefault(numbers[0], folders[0])
         elif names and numbers:
             codes[names[0]] = numbers[0].zfill(4)  # spreadsheets turn 0101 into the number 101
-    # A damaged sheet 2 may lack some; `_IDS` fills them in unless two participants would then share an id.
-    whole = {**_IDS, **ids}
-    return (whole if len(set(whole.values())) == len(whole) else ids), codes
+    return ids or _IDS, codes
 
 
 def _unobserved(rows: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.errors import UserError
 
 
 class Composite:
@@ -16,9 +15,5 @@ class Composite:
         self.root = Path(root).expanduser()
         self.table_name = name
         for key, member in members.items():
-            if key != member.table_name:
-                raise UserError(
-                    f"data.adapter.members.{key} is the dataset {member.table_name}; expected that name as its key"
-                )
             member.root_key = f"data.adapter.members.{key}.root"
         self.members = list(members.values())

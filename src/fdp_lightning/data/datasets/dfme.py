@@ -9,8 +9,8 @@ import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder, subfolders
-from fdp_lightning.data.datasets.sheets import READABLE, tables_in
-from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet, require_folder
+from fdp_lightning.data.datasets.sheets import tables_in
+from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet
 from fdp_lightning.errors import UserError
 
 _COLUMNS = {
@@ -47,7 +47,6 @@ class DFME(FaceDataset):
     frame_folders: ClassVar = {"selected": (".",)}
 
     def _annotations(self, version: str) -> tuple[Path, pd.DataFrame]:
-        require_folder(self.root, self.request_page)
         workbooks = self._workbooks()
         if "train" not in workbooks:
             there = [path.name for path in tables_in(self.root)] or ["none"]
@@ -70,25 +69,23 @@ class DFME(FaceDataset):
         )
 
     def _workbooks(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
+        tables: list[Path] = []
         for levels in ("*", "*/*", "*/*/*"):
-            _add(found, tables_in(self.root, levels))
-            if "train" in found:  # the others are near it; further down are thousands of clip folders
-                _add(found, tables_in(found["train"][0].parent, "*/*"))
+            tables += tables_in(self.root, levels)
+            if training := [path for path in tables if _split_of(path.stem) == "train"]:
+                # The others are near it; further down are thousands of clip folders.
+                tables += tables_in(training[0].parent, "*/*")
                 break
-        # Files that must first be converted are used only if there is no readable one.
-        return {split: [p for p in paths if p.suffix.lower() in READABLE] or paths for split, paths in found.items()}
+        found: dict[str, list[Path]] = {}
+        for path in dict.fromkeys(tables):
+            if split := _split_of(path.stem):
+                found.setdefault(split, []).append(path)
+        return found
 
     def _folders_of(self, rows: pd.DataFrame) -> list[str]:
         folders = self.folders()
         parents = {split: _parents(folders.root, split) for split in _SPLITS}
         return [folders.first([*parent, row.clip] for parent in parents[row.split]) for row in rows.itertuples()]
-
-
-def _add(found: dict[str, list[Path]], tables: list[Path]) -> None:
-    for path in tables:
-        if (split := _split_of(path.stem)) and path not in found.setdefault(split, []):
-            found[split].append(path)
 
 
 def _split_of(name: str) -> str | None:

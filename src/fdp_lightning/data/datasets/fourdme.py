@@ -43,10 +43,10 @@ class FourDME(FaceDataset):
         written = rows["emotion"].map(_emotions)
         marks = ~rows[[*_CLASSES]].isin(["", "0"])
         marked = marks.apply(lambda row: "+".join(sorted(name.lower() for name in _CLASSES if row[name])), axis=1)
-        remark = "the emotion is " + written + ", but the marked columns are " + marked + "; read as " + written
-        remark = remark.mask(written == "", "the emotion is blank; read from the marked columns: " + marked)
-        remark = remark.mask((marked == "") | (written == marked), "")
-        return rows.assign(emotion=written.where(written != "", marked), remark=remark)
+        emotion = written.where(written != "", marked)
+        stated = "the emotion is " + written.replace("", "blank") + ", the marked columns are " + marked
+        remark = (stated + "; read as " + emotion).mask((marked == "") | (written == marked), "")
+        return rows.assign(emotion=emotion, remark=remark)
 
 
 def _emotions(cell: str) -> str:

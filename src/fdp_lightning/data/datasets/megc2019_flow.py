@@ -2,13 +2,11 @@
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 
 from fdp_lightning.data.annotations.clips import clip_table
@@ -20,12 +18,10 @@ from fdp_lightning.errors import UserError
 
 CLASSES = ("negative", "positive", "surprise")
 IMAGES = {"ststnet": PHASES[:1], "causalnet": (*PHASES, *DIRECTIONS)}  # images of a clip, by extraction
-SIDE = 28
 _MAPS = ("datasets/STSNet_whole_norm_u_v_os", "STSNet_whole_norm_u_v_os")
 _LABELS = ("datasets/three_norm_u_v_os", "three_norm_u_v_os")
 _SUFFIXES = ("", "_1", "_2", "_3")
-_SUBJECT = {"casme2": re.compile(r"sub(\d\d)"), "smic": re.compile(r"s(\d\d)"), "samm": re.compile(r"(\d{3})")}
-_PUBLIC = {"casme2": "sub{}", "smic": "s{}", "samm": "{}"}
+_PREFIX = {"casme2": "sub", "smic": "s", "samm": ""}  # of the subjects' numbers
 _HOW_TO_GET = (
     "  Clone https://github.com/wangzhifengharrison/HTNet (STSTNet's maps and the labels) and, for the other\n"
     "  extraction, https://github.com/tony19980810/CausalNet. Set data.root to the clone whose maps you want and, if\n"
@@ -74,7 +70,6 @@ class MEGC2019FlowMaps(FaceDataset):
     fps = math.nan
     request_page = "github.com/wangzhifengharrison/HTNet"
     label_versions = ("megc2019",)
-    subject_folders = r"(?!)"
     frame_folders: ClassVar = {"maps": _MAPS}
 
     def __init__(
@@ -110,8 +105,7 @@ class MEGC2019FlowMaps(FaceDataset):
                 f"{self._expected[extraction]}.\n  Take fresh clones."
             )
         folders = [str(self._image_path(key)) for key in _keys(table)]
-        rows = table.drop(columns="fps")
-        return self._maps, rows.assign(offset=len(IMAGES[extraction]) - 1, folder=folders)
+        return self._maps, table.assign(offset=len(IMAGES[extraction]) - 1, folder=folders)
 
     @cached_property
     def extraction(self) -> str:
@@ -127,7 +121,7 @@ class MEGC2019FlowMaps(FaceDataset):
         for key, emotion in zip(_keys(self._table), self._table["emotion"], strict=True):
             digest.update(f"{key} {CLASSES.index(emotion)}\n".encode())
             for suffix in _SUFFIXES[: len(IMAGES[self.extraction])]:
-                digest.update(_read(self._image_path(key + suffix)).tobytes())
+                digest.update(read_image(self._image_path(key + suffix)).tobytes())
         return digest.hexdigest()
 
     @cached_property
@@ -135,28 +129,19 @@ class MEGC2019FlowMaps(FaceDataset):
         """The clip table, from the test folders of the 68 subjects; apex and offset are unknown."""
         folder = existing(self._labels_root, _LABELS)
         if not is_folder(folder):
-            raise UserError(
-                f"{self._labels_root} holds no folder {_LABELS[0]}, where the labels come from.\n"
-                "  Expected a clone of HTNet's repository (in data.adapter.labels, if data.root is CausalNet's).\n"
-                f"{_HOW_TO_GET}"
-            )
-        rows: dict[str, dict[str, str]] = {}
-        for subject in subfolders(folder):
-            for label, emotion in enumerate(CLASSES):
-                for path in sorted((subject / "u_test" / str(label)).glob("*.png")):
-                    key = path.stem.strip()
-                    if not key.startswith(f"{subject.name}_"):
-                        raise UserError(f"{path} is not a clip of {subject.name}; expected {subject.name}_<clip> .png")
-                    if key in rows:
-                        raise UserError(
-                            f"{key} is labelled {rows[key]['emotion']} and, in {path.parent}, {emotion}; expected once"
-                        )
-                    rows[key] = _row(subject.name, key.removeprefix(f"{subject.name}_"), path) | {"emotion": emotion}
-        if not rows:
-            raise UserError(
-                f"{folder} holds no clip; expected <subject>/u_test/<0, 1 or 2>/<subject>_<clip> .png.\n{_HOW_TO_GET}"
-            )
-        return clip_table(pd.DataFrame(list(rows.values())).assign(onset=0))
+            raise UserError(f"{self._labels_root} holds no folder {_LABELS[0]}, for the labels.\n{_HOW_TO_GET}")
+        rows = [
+            (subject.name, path.stem.strip().removeprefix(f"{subject.name}_"), emotion)
+            for subject in subfolders(folder)
+            for label, emotion in enumerate(CLASSES)
+            for path in sorted((subject / "u_test" / str(label)).glob("*.png"))
+        ]
+        table = pd.DataFrame(rows, columns=["subject", "clip", "emotion"], dtype=object)
+        dataset_of = {prefix: dataset for dataset, prefix in _PREFIX.items()}
+        named = table["subject"].str.extract(r"^(sub|s|)(\d+)$")
+        if unknown := table["subject"][named[0].isna()].tolist():
+            raise UserError(f"{folder / unknown[0]} is no subject of MEGC 2019; expected a name like sub01, s01 or 006")
+        return clip_table(table.assign(dataset=named[0].map(dataset_of), subject=named[1], onset=0))
 
     def _find(self, name: str) -> Path | None:
         # Some unpackers strip the space.
@@ -168,23 +153,7 @@ class MEGC2019FlowMaps(FaceDataset):
         return path
 
 
-def _row(subject: str, clip: str, path: Path) -> dict[str, str]:
-    for dataset, form in _SUBJECT.items():
-        if named := form.fullmatch(subject):
-            return {"dataset": dataset, "subject": named[1], "clip": clip}
-    raise UserError(
-        f"{path}: subject {subject} belongs to no dataset of MEGC 2019; expected a name like sub01, s01 or 006"
-    )
-
-
 def _keys(table: pd.DataFrame) -> list[str]:
     """Return the names of the clips' images, without suffix and space."""
     columns = (table[name] for name in ("dataset", "subject", "clip"))
-    return [f"{_PUBLIC[dataset].format(subject)}_{clip}" for dataset, subject, clip in zip(*columns, strict=True)]
-
-
-def _read(path: Path) -> np.ndarray:
-    image = read_image(path)
-    if image.shape != (SIDE, SIDE, 3):
-        raise UserError(f"{path} has {image.shape[1]}×{image.shape[0]} pixels; expected {SIDE}×{SIDE}")
-    return image
+    return [f"{_PREFIX[dataset]}{subject}_{clip}" for dataset, subject, clip in zip(*columns, strict=True)]

@@ -4,7 +4,7 @@ import csv
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -24,7 +24,7 @@ READABLE = (".xlsx", ".xlsm", ".csv")
 CONVERTIBLE = (".xls", ".xlsb", ".ods", ".numbers")
 """Suffixes of tables that must first be saved as one of `READABLE`."""
 
-_DELIMITERS = ",;\t|"
+_INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff]")
 _WHOLE = re.compile(r"\A(-?\d+)\.0+\Z", re.ASCII)
 _NAMESPACES = {
     b"http://purl.oclc.org/ooxml/spreadsheetml/main": b"http://schemas.openxmlformats.org/spreadsheetml/2006/main",
@@ -50,20 +50,15 @@ def read_tables(path: Path) -> dict[str, pd.DataFrame]:
     """Return the cells of every sheet as text ('' when blank), by sheet name; a .csv is one sheet.
 
     Sheets are in the workbook's order, with hidden ones last; `attrs["hidden"]` tells them apart. Raises UserError if
-    the file is of another kind, damaged or unreadable.
+    the file is of another kind or damaged.
     """
     if path.suffix.lower() in CONVERTIBLE:
         raise UserError(
             f"{path} is a {path.suffix.lower()} file, which is not read here.\n"
             "  Expected an .xlsx or a .csv: open it in a spreadsheet program and save it as .xlsx in the same folder."
         )
-    try:
-        state = path.stat()
-        return _read(path, (state.st_mtime_ns, state.st_size))
-    except PermissionError as error:
-        raise UserError(
-            f"{path} cannot be read (Permission denied).\n  Correct its permissions, or copy it again."
-        ) from error
+    state = path.stat()
+    return _read(path, (state.st_mtime_ns, state.st_size))
 
 
 def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int]]:
@@ -79,22 +74,19 @@ def _read(path: Path, state: tuple[int, int]) -> dict[str, pd.DataFrame]:
     _require_bounded(path, size=state[1])
     if path.suffix.lower() == ".csv" and not is_zipfile(path):
         return {path.stem: _read_csv(path)}
-    failures: list[Exception] = []
-    ways: tuple[Callable[[], BinaryIO], ...] = (lambda: path.open("rb"), lambda: _only_cells(path))
-    for opened in ways:
-        try:
-            with opened() as file:
-                if sheets := _sheets_of(file):
-                    return sheets
-        except PermissionError:
-            raise
-        except Exception as error:  # damaged files raise many kinds from zipfile, the XML parser and openpyxl
-            failures.append(error)
-    raise UserError(
-        f"{path} cannot be read as an Excel workbook ({failures[0] if failures else 'it has no sheet'}).\n"
-        "  Expected the .xlsx of the release, not encrypted: save it as a plain workbook (.xlsx) in a spreadsheet "
-        "program, or copy it again."
-    )
+    try:
+        with path.open("rb") as file:
+            return _sheets_of(file)
+    except PermissionError:
+        raise
+    except Exception as error:  # damaged files raise many kinds from zipfile, the XML parser and openpyxl
+        with suppress(Exception):
+            return _sheets_of(_only_cells(path))
+        raise UserError(
+            f"{path} cannot be read as an Excel workbook ({error}).\n"
+            "  Expected the .xlsx of the release, not encrypted: save it as a plain workbook (.xlsx) in a spreadsheet "
+            "program, or copy it again."
+        ) from error
 
 
 def _require_bounded(path: Path, size: int) -> None:
@@ -111,10 +103,12 @@ def _require_bounded(path: Path, size: int) -> None:
 
 
 def _sheets_of(file: BinaryIO) -> dict[str, pd.DataFrame]:
+    """Return the cells of the sheets, visible ones first; raises ValueError if there is no sheet."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl's warnings on parts without cells
         book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
-        sheets = sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible")
+        if not (sheets := sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible")):
+            raise ValueError("it has no sheet")
         tables = {sheet.title: _cells(sheet) for sheet in sheets}
         for sheet in sheets:
             tables[sheet.title].attrs["hidden"] = sheet.sheet_state != "visible"
@@ -144,7 +138,13 @@ def _text(cell: Any) -> str:
     if cell.value is None or cell.data_type == "e":
         return ""
     whole = isinstance(cell.value, float) and cell.value.is_integer()
-    return str(int(cell.value) if whole else cell.value)
+    return _stripped(str(int(cell.value) if whole else cell.value))
+
+
+def _stripped(text: str) -> str:
+    # Copy and paste inserts other spaces (U+00A0, U+3000), which str.strip removes too, and invisible characters, with
+    # which a subject would become another one.
+    return _INVISIBLE.sub("", text).strip()
 
 
 def _padded(rows: list[list[str]]) -> pd.DataFrame:
@@ -185,28 +185,23 @@ def _without_styles(sheet: bytes) -> bytes:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    data = path.read_bytes()
     try:
-        text = _decoded(data)
-        mark = re.match(r"sep=(.)(?:\r\n?|\n)", text, re.IGNORECASE)  # Excel's own header line
-        rows = _rows(text[mark.end() :], mark[1]) if mark else max((_rows(text, d) for d in _DELIMITERS), key=_fit)
-    except (UnicodeDecodeError, csv.Error) as error:
+        text = _decoded(path.read_bytes())
+        if control := next((letter for letter in "\0\x1b\x9b" if letter in text), ""):
+            raise ValueError(f"it contains the control character {control!r}")
+        return _padded(max((_rows(text, delimiter) for delimiter in ",;\t|"), key=_fit))
+    except (ValueError, csv.Error) as error:  # ValueError: also bytes that are no text
         raise UserError(
             f"{path} cannot be read as a .csv ({error}).\n"
-            "  Expected UTF-8 text with commas or semicolons between the cells; save it like that, or as .xlsx."
+            "  Expected commas or semicolons between the cells, in UTF-8, or in UTF-16 with a byte order mark; save it "
+            "like that, or as .xlsx."
         ) from error
-    if control := next((letter for letter in "\0\x1b\x9b" if letter in text), ""):
-        raise UserError(
-            f"{path} cannot be read as a .csv (it contains the control character {control!r}).\n"
-            "  Expected text in UTF-8, or in UTF-16 with a byte order mark; save it like that, or as .xlsx."
-        )
-    return _padded(rows)
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:
     """Return the rows of a text; whole numbers written as floats ('6.0') become integers."""
     rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-    return [[_WHOLE.sub(r"\1", cell) for cell in row] for row in rows]
+    return [[_WHOLE.sub(r"\1", _stripped(cell)) for cell in row] for row in rows]
 
 
 def _fit(rows: list[list[str]]) -> tuple[int, int]:
@@ -230,9 +225,7 @@ def _decoded(data: bytes) -> str:
     except UnicodeDecodeError:
         runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
         western = sum(length == 1 for length in runs) > len(runs) / 2
-    for encoding in ("cp1252", "gb18030") if western else ("gb18030", "cp1252"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError as error:
-            failure = error
-    raise failure
+    likely, other = ("cp1252", "gb18030") if western else ("gb18030", "cp1252")
+    with suppress(UnicodeDecodeError):
+        return data.decode(likely)
+    return data.decode(other)

@@ -11,7 +11,6 @@ from typing import ClassVar
 import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
-from fdp_lightning.data.datasets.workbook import require_folder
 from fdp_lightning.data.faces.frames import FrameFile, list_frames
 from fdp_lightning.errors import UserError
 
@@ -48,7 +47,6 @@ class SMIC(FaceDataset):
     fps = 100.0
     request_page = "oulu.fi (Center for Machine Vision)"
     label_versions = ("v1",)
-    subject_folders = _SUBJECT.pattern
     frame_folders: ClassVar = {"raw": (".",), "cropped": (".",)}
     crops = "cropped"
     other_folders = frozenset({"non_micro", "non-micro", "nonmicro"})
@@ -72,7 +70,6 @@ class SMIC(FaceDataset):
     @cached_property
     def _trees_of_the_kind(self) -> dict[Path, _Clips]:
         """Trees of the chosen frames, at least one, each with its clips' folders and files."""
-        require_folder(self.root, self.request_page)
         trees: dict[Path, _Clips] = {}
         for folder in _clip_folders(self.root):
             clips = trees.setdefault(_tree(folder, self.root), {})
@@ -80,19 +77,15 @@ class SMIC(FaceDataset):
             with suppress(PermissionError):  # listing the frames reports it under the clip's name
                 clips[folder] = list_frames(folder)
         kinds = {tree: _kind(clips) for tree, clips in trees.items() if any(clips.values())}
-        if not kinds:
+        chosen = [tree for tree, kind in kinds.items() if kind == self.frames]
+        if not chosen:
+            others = ", ".join(f"{kind} ones in {tree}" for tree, kind in kinds.items()) or "no others either"
             raise UserError(
-                f"{self.root} holds no clip of SMIC-HS with frames.\n"
-                "  Expected folders such as HS/s1/micro/negative/s1_ne_01 below it; unpack it, or correct data.root.\n"
+                f"{self.root} holds no {self.frames} frames of SMIC-HS ({others}).\n"
+                "  Expected folders such as HS/s1/micro/negative/s1_ne_01 below it: unpack them there, or correct "
+                f"{self.root_key} or data.adapter.frames.\n"
                 f"  A copy is requested from its owners: {self.request_page}"
             )
-        if self.frames not in kinds.values():
-            there, kind = next(iter(kinds.items()))
-            raise UserError(
-                f"{self.root} holds no {self.frames} frames of SMIC-HS; those in {there} are {kind}.\n"
-                f"  Unpack the {self.frames} frames there too, or set data.adapter.frames={kind}."
-            )
-        chosen = [tree for tree, kind in kinds.items() if kind == self.frames]
         # SMIC-HS itself, which has folders per emotion, takes precedence over SMIC-E.
         return {tree: trees[tree] for tree in sorted(chosen, key=lambda tree: "" in map(_place, trees[tree]))}
 

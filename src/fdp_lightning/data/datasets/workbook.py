@@ -17,8 +17,6 @@ from fdp_lightning.files import sha256
 _HEADER_WITHIN = 40
 """Number of Excel rows that are searched for a header."""
 
-_INVISIBLE = "[\u200b-\u200d\u2060\ufeff]"
-
 _NUMBERED = re.compile(r"(?P<word>[^\W\d_][^\d]*|[#'’])?0*(?P<number>\d+)(?:\.0+)?号?")
 """Subject number, and the word before it."""
 
@@ -31,15 +29,14 @@ class MissingColumnError(UserError):
     """An annotation file lacks a column."""
 
 
-def find_workbook(root: Path, names: Sequence[str], request_page: str) -> Path:
+def find_workbook(root: Path, names: Sequence[str]) -> Path:
     """Return an annotation file in a dataset's folder, or in the two levels of folders below it.
 
     The first of `names` (case-insensitive) is the release's; others occur in other copies. The owners' .xlsx is
     preferred to a .csv of the same name. A file that must first be converted is returned only if there is no readable
     one. Raises MissingTableError, which lists what is there instead, if the file is missing, and UserError if two such
-    files differ or `root` is not a readable folder.
+    files differ.
     """
-    require_folder(root, request_page)
     stems = [Path(known).stem.lower() for known in names]
     convertible: list[Path] = []
     for levels in ("*", "*/*", "*/*/*"):
@@ -61,7 +58,7 @@ def _only_one(found: list[Path], stems: list[str]) -> Path:
     """Return the file whose name comes first in `stems`; raises UserError if two files of that name differ."""
     first = min(found, key=lambda path: (stems.index(path.stem.lower()), READABLE.index(path.suffix.lower())))
     for other in found:
-        if other != first and other.name.lower() == first.name.lower() and not _alike(other, first):
+        if other != first and other.name.lower() == first.name.lower() and sha256(other) != sha256(first):
             raise UserError(
                 f"two workbooks have the same name but different contents:\n  {first}\n  {other}\n"
                 "  Expected one: remove or rename the other, or copy the right one to the top of the dataset's folder."
@@ -69,28 +66,18 @@ def _only_one(found: list[Path], stems: list[str]) -> Path:
     return first
 
 
-def _alike(one: Path, other: Path) -> bool:
-    try:
-        return sha256(one) == sha256(other)
-    except OSError:  # an unreadable file cannot be shown to be a copy
-        return False
-
-
 def require_folder(root: Path, request_page: str, key: str = "data.root") -> None:
     """Raise UserError unless `root` is a readable folder; the message names `key`, which sets it."""
-    if is_folder(root) and os.access(root, os.R_OK | os.X_OK):
-        return
     if is_folder(root):
+        state = "" if os.access(root, os.R_OK | os.X_OK) else "cannot be read (Permission denied)"
+    else:
+        state = "is a file, not a folder" if os.path.isfile(root) else "does not exist"  # noqa: PTH113 (may raise)
+    if state:
         raise UserError(
-            f"the dataset folder {root} cannot be read (Permission denied).\n"
-            "  Expected a folder you may list and enter: correct its permissions, or ask its owner to do so."
+            f"the dataset folder {root} {state}.\n"
+            f"  Set {key} to your copy, which you may list and enter, for example: {key}=/path/to/dataset\n"
+            f"  A copy is requested from its owners: {request_page}"
         )
-    what = "is a file, not a folder" if os.path.isfile(root) else "does not exist"  # noqa: PTH113 (Path.is_file raises)
-    raise UserError(
-        f"the dataset folder {root} {what}.\n"
-        f"  Set {key} to your copy, for example: {key}=/path/to/dataset\n"
-        f"  A copy is requested from its owners: {request_page}"
-    )
 
 
 def read_sheet(
@@ -136,24 +123,18 @@ def read_sheet(
 def read_headerless_sheet(path: Path, columns: Mapping[str, int]) -> pd.DataFrame:
     """Read columns (our name → index, from 0) of the first sheet that is wide enough, as text ('' when blank).
 
-    Raises UserError if the file is not a workbook or has too few columns.
+    Raises UserError if the file is not a workbook.
     """
-    sheets = read_tables(path)
-    name = next((name for name, cells in sheets.items() if cells.shape[1] > max(columns.values())), next(iter(sheets)))
-    raw = sheets[name]
-    if raw.shape[1] <= max(columns.values()):
-        raise UserError(
-            f"{path}: sheet 0 has {raw.shape[1]} columns; expected at least {max(columns.values()) + 1}.\n"
-            "  Expected the workbook as released; copy the file again."
-        )
+    sheets, width = read_tables(path), max(columns.values()) + 1
+    name = next((name for name, cells in sheets.items() if cells.shape[1] >= width), next(iter(sheets)))
+    raw = sheets[name].reindex(columns=range(width), fill_value="")
     return _table(_unmerged(path, name, raw, columns), columns)
 
 
 def all_rows(path: Path) -> list[list[str]]:
     """Return the rows of all sheets without their blank cells, for lists of unknown position and column order."""
-    rows = [row for cells in read_tables(path).values() for row in cells.itertuples(index=False)]
-    cleaned = ([re.sub(_INVISIBLE, "", cell).strip() for cell in row] for row in rows)
-    return [[cell for cell in row if cell] for row in cleaned]
+    tables = read_tables(path).values()
+    return [[cell for cell in row if cell] for cells in tables for row in cells.itertuples(index=False)]
 
 
 def padded(cells: pd.Series, width: int) -> pd.Series:
@@ -166,14 +147,10 @@ def padded(cells: pd.Series, width: int) -> pd.Series:
     found = plain.map(_NUMBERED.fullmatch)
     words = {_plain(match["word"] or "") for match in found if match} - {""}
     numbers = [
-        match["number"].zfill(width)
-        if match and (len(words) < 2 or not match["word"])
-        else cell.zfill(width)
-        if cell
-        else ""
+        match["number"] if match and (len(words) < 2 or not match["word"]) else cell
         for cell, match in zip(plain, found, strict=True)
     ]
-    return pd.Series(numbers, index=cells.index, dtype=object)
+    return pd.Series([number and number.zfill(width) for number in numbers], index=cells.index, dtype=object)
 
 
 def roman(cells: pd.Series) -> pd.Series:
@@ -247,11 +224,8 @@ def _unmerged(
 
 
 def _table(rows: pd.DataFrame, columns: Mapping[str, int]) -> pd.DataFrame:
-    """Return the cells of some columns, stripped, without rows that have fewer than two non-blank cells."""
+    """Return the cells of some columns, without rows that have fewer than two non-blank cells."""
     table = rows[list(columns.values())].set_axis(list(columns), axis=1)
-    # Copy and paste inserts other spaces (U+00A0, U+3000), which str.strip removes too, and invisible characters, with
-    # which a subject would become another one.
-    table = table.apply(lambda column: column.str.replace(_INVISIBLE, "", regex=True).str.strip())
     return table[(table != "").sum(axis=1) > 1].reset_index(drop=True)
 
 

@@ -69,15 +69,12 @@ class Releases:
 
     def table(self, protocol: Protocol) -> pd.DataFrame:
         """Return the clips of all members like `read_clips`; raises UserError if the labels are not in this copy."""
-        return _joined(self._members, protocol, self._release)
+        return _joined(self._members, protocol, self._read)
 
     def every_release(self, member: FaceDataset, protocols: Iterable[Protocol]) -> list[pd.DataFrame]:
         """Return one member's table for each release that the protocols ask for and this copy holds."""
         tables = []
         for labels in dict.fromkeys(protocol.of(member.table_name).labels for protocol in protocols):
             with suppress(UserError):  # reported for the protocols concerned
-                tables.append(self._release(member, labels))
+                tables.append(self._read(member, labels))
         return tables
-
-    def _release(self, member: FaceDataset, labels: str | None) -> pd.DataFrame:
-        return self._read(member, labels or member.default_labels())

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from fdp_lightning.data.annotations.clips import name_clips, names_of
-from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, OWNER, LabelKind
 
 # Subjects of the datasets whose annotation is known to list every subject.
@@ -25,16 +24,6 @@ def count(chosen: pd.DataFrame, class_names: Sequence[str], kind: LabelKind = La
         "subjects": len(chosen[OWNER].drop_duplicates()),
         "classes": {name: int(found.get(name, 0)) for name in class_names},
     }
-
-
-def check_counted_classes(counts: Mapping[str, Any], class_names: Sequence[str], protocol: str) -> None:
-    """Raise UserError if published counts, or those of one of their 'splits', name an unknown class."""
-    for part in (counts, *counts.get("splits", {}).values()):
-        if unknown := sorted(map(str, set(part.get("classes", {})) - set(class_names))):
-            raise UserError(
-                f"protocol.expected of {protocol} counts {', '.join(unknown)}; expected classes of "
-                f"{', '.join(class_names)}"
-            )
 
 
 def count_differences(

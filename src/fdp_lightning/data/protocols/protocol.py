@@ -15,7 +15,7 @@ from fdp_lightning.data.annotations.action_units import (
     parse,
     unreadable_lines,
 )
-from fdp_lightning.data.protocols.counts import check_counted_classes, count_differences
+from fdp_lightning.data.protocols.counts import count_differences
 from fdp_lightning.data.protocols.splits import owners
 from fdp_lightning.errors import UserError
 from fdp_lightning.labels import KEY, LabelKind, owners_of
@@ -66,7 +66,7 @@ class Protocol:
     split: str = "loso"
     folds: int = 5
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    expected: Mapping[str, object] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
     shuffled: int | None = None
     strict: bool = True
     source: str = ""
@@ -97,7 +97,12 @@ class Protocol:
                     f"protocol.parts of {self.name}: {part.name} has the classes {', '.join(part.class_names)}, "
                     f"expected {', '.join(self.class_names)}"
                 )
-        check_counted_classes(self.expected, self.class_names, self.name)
+        for counts in (self.expected, *self.expected.get("splits", {}).values()):
+            if unknown := sorted(map(str, set(counts.get("classes", {})) - set(self.class_names))):
+                raise UserError(
+                    f"protocol.expected of {self.name} counts {', '.join(unknown)}; expected classes of "
+                    f"{', '.join(self.class_names)}"
+                )
 
     @property
     def class_names(self) -> list[str]:
@@ -226,11 +231,10 @@ class Protocol:
 
     def _unreadable(self, clips: pd.DataFrame) -> pd.Series:
         """Return the unreadable words of each clip's action-unit cell, '' for none or with another label column."""
-        if self.parts:
-            words = pd.concat([part._unreadable(own) for part, own in self._by_part(clips)])
-            return words.reindex(clips.index, fill_value="")
         if not self.label_kind.is_multi:
             return pd.Series("", index=clips.index, dtype=object)
+        if self.parts:
+            return pd.concat([part._unreadable(own) for part, own in self._by_part(clips)]).reindex(clips.index)
         return as_meant(clips, self.read_as).map(lambda cell: ", ".join(parse(cell).unreadable))
 
     def _by_part(self, clips: pd.DataFrame) -> "list[tuple[Protocol, pd.DataFrame]]":
