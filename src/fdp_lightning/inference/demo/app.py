@@ -10,8 +10,8 @@ import base64
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
@@ -29,20 +29,19 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fdp_lightning.data.synthetic.film import draw_film
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.pages import template
 from fdp_lightning.extras import Extra, notes, number_format, sections
 from fdp_lightning.files import scratch_folder
-from fdp_lightning.inference.example import EXAMPLES, draw_example
 from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
     from fdp_lightning.inference.model import Model
 
 log = logging.getLogger("fdp_lightning")
@@ -54,6 +53,8 @@ MOST_SECONDS = 120  # time limit of a prediction: a short 8K video without a fac
 _MOST_WAITING = 3  # number of videos that are being uploaded or waiting; each is held in memory
 
 _PIECE_S, _UPLOAD_S = 30, 300  # time limits of an upload, for the next piece and in total, seconds
+
+EXAMPLES = ("surprise", "happiness")  # emotions of the synthetic clips that the page offers
 
 _POLL_S = 0.25  # interval at which it is checked whether the client is still connected, seconds
 
@@ -74,7 +75,8 @@ def demo_app(
 ) -> Starlette:
     """Build the demo of a model; `example` returns the example video of an emotion, by default a synthetic clip."""
     page, policy = page_of(model.facts, most_bytes)
-    queue = _Queue()
+    places = asyncio.Semaphore(1 + _MOST_WAITING)
+    turn = asyncio.Lock()  # to predict: two predictions at once would slow each other down
     example = cache(example or _drawn)
 
     async def show(request: Request) -> Response:
@@ -85,10 +87,13 @@ def demo_app(
 
     async def predict(request: Request) -> Response:
         try:
+            if places.locked():
+                raise _RefusedError(503, f"{_MOST_WAITING} videos are already waiting. Try again later.")
             # A video gets its turn once it has arrived completely, so a slow upload delays nobody.
-            with queue.place(), await _received(request, most_bytes) as video:
-                async with queue.turn:
-                    return JSONResponse(await _answered(request, model, video, most_seconds))
+            async with places:
+                with await _received(request, most_bytes) as video:
+                    async with turn:
+                        return JSONResponse(await _answered(request, model, video, most_seconds))
         except _RefusedError as refused:
             # The rest of a video that is too large is not read, so the connection cannot be reused.
             return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"})
@@ -110,24 +115,6 @@ def demo_app(
         ],
         middleware=[Middleware(Guard, policy=policy)],
     )
-
-
-class _Queue:
-    """A short queue; the holder of `turn` predicts, one at a time, because two would slow each other down."""
-
-    def __init__(self) -> None:
-        self.turn, self._inside = asyncio.Lock(), 0
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Occupy one place of the queue, or refuse the request before anything is read."""
-        if self._inside > _MOST_WAITING:
-            raise _RefusedError(503, f"{self._inside - 1} videos are already waiting. Try again later.")
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
 
 
 async def _answered(request: Request, model: "Model", video: BytesIO, most_seconds: float) -> dict[str, Any]:
@@ -179,7 +166,8 @@ async def _received(request: Request, most_bytes: int) -> BytesIO:
 def _drawn(emotion: str) -> bytes:
     """Return a synthetic clip as a video; drawing needs a file, which contains no real face."""
     with scratch_folder("fdp_lightning-demo-") as folder:
-        return draw_example(folder, emotion).read_bytes()
+        draw_film(folder / "synthetic.mp4", emotion)
+        return (folder / "synthetic.mp4").read_bytes()
 
 
 _NAMES = ("127.0.0.1", "localhost")
@@ -197,15 +185,15 @@ _HEADERS = {
 class Guard:
     """Middleware that refuses requests from other pages and sends a Content-Security-Policy with every response."""
 
-    def __init__(self, app: "ASGIApp", policy: str) -> None:
+    def __init__(self, app: ASGIApp, policy: str) -> None:
         self._app, self._headers = app, {**_HEADERS, "Content-Security-Policy": policy}
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: "Message") -> None:
+        async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(self._headers)
             await send(message)
@@ -216,7 +204,7 @@ class Guard:
             await self._app(scope, receive, guarded)
 
 
-def _refused(scope: "Scope") -> str:
+def _refused(scope: Scope) -> str:
     """Return the reason for refusing a request; '' to accept it."""
     headers = Headers(scope=scope)
     port = scope["server"][1]
