@@ -36,7 +36,7 @@ def predict_plainly(model: Model, paths: list[Path]) -> None:
     for path in paths:
         for frame in as_input_video(path).frames():
             model.preparation.face(frame.read(), (0,))
-        next(model.predict_clips([read_clip(as_input_video(path), model.preparation)], [path.name]))
+        next(model.predict_clips([read_clip(as_input_video(path), model.preparation)], path.name))
 
 
 def look(path: str) -> tuple[int, float]:

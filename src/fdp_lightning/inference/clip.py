@@ -4,8 +4,9 @@ There are two passes: the first determines the clip's length and finds the face,
 the sampling rule selects. Only these are held in memory, however long the video is.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -75,13 +76,11 @@ class FirstLook:
         return None if None in self.seconds else np.array(self.seconds, dtype=np.float64)
 
 
-def first_look(
-    video: InputVideo, preparation: Preparation, until: Callable[[Frame], bool] = lambda _: False
-) -> FirstLook:
-    """Read a video, up to the first frame for which `until` is true, to count its frames and find the first face."""
+def first_look(video: InputVideo, preparation: Preparation, longest: float = math.inf) -> FirstLook:
+    """Read a video, up to the first frame later than `longest` seconds, to count frames and find the first face."""
     begin, look = time.perf_counter(), FirstLook()
     for frame in video.frames():
-        if until(frame):
+        if (frame.seconds or 0) > longest:
             look.ended = False
             break
         look.numbers.append(frame.number)

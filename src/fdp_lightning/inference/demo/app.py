@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import anyio
 import numpy as np
 from anyio.to_thread import run_sync
 from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -52,19 +52,11 @@ MOST_SECONDS = 120  # time limit of a prediction: a short 8K video without a fac
 
 _MOST_WAITING = 3  # number of videos that are being uploaded or waiting; each is held in memory
 
-_PIECE_S, _UPLOAD_S = 30, 300  # time limits of an upload, for the next piece and in total, seconds
+_UPLOAD_S = 120  # time limit of an upload, seconds
 
 EXAMPLES = ("surprise", "happiness")  # emotions of the synthetic clips that the page offers
 
 _POLL_S = 0.25  # interval at which it is checked whether the client is still connected, seconds
-
-
-class _RefusedError(Exception):
-    """A request that is answered with an error message instead of a prediction."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def demo_app(
@@ -88,15 +80,15 @@ def demo_app(
     async def predict(request: Request) -> Response:
         try:
             if places.locked():
-                raise _RefusedError(503, f"{_MOST_WAITING} videos are already waiting. Try again later.")
+                raise HTTPException(503, f"{_MOST_WAITING} videos are already waiting. Try again later.")
             # A video gets its turn once it has arrived completely, so a slow upload delays nobody.
             async with places:
                 with await _received(request, most_bytes) as video:
                     async with turn:
                         return JSONResponse(await _answered(request, model, video, most_seconds))
-        except _RefusedError as refused:
+        except HTTPException as refused:
             # The rest of a video that is too large is not read, so the connection cannot be reused.
-            return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"})
+            return JSONResponse({"error": refused.detail}, refused.status_code, {"Connection": "close"})
         except UserError as error:
             return JSONResponse({"error": str(error)}, 422)
         except ClientDisconnect:
@@ -134,7 +126,7 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
                 await task
             if not is_late:
                 raise ClientDisconnect
-            raise _RefusedError(
+            raise HTTPException(
                 422,
                 f"Predicting the video takes longer than the limit of {most_seconds:g} s. Cut out the relevant part, "
                 "or reduce its resolution; task=predict has no such limit.",
@@ -144,23 +136,20 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
 
 async def _received(request: Request, most_bytes: int) -> BytesIO:
     """Read the body of a request into memory; its stated length is only used to refuse it early."""
-    too_large = _RefusedError(413, f"The video is larger than {most_bytes / 1e6:g} MB. Cut out the relevant part.")
+    too_large = HTTPException(413, f"The video is larger than {most_bytes / 1e6:g} MB. Cut out the relevant part.")
     if int(request.headers.get("content-length", 0)) > most_bytes:
         raise too_large
-    video, end = BytesIO(), time.monotonic() + _UPLOAD_S
-    pieces = aiter(request.stream())
-    while True:
-        try:
-            with anyio.fail_after(min(_PIECE_S, end - time.monotonic())):
-                piece = await anext(pieces, None)
-        except TimeoutError:
-            raise _RefusedError(408, "The upload of the video is too slow.") from None
-        if piece is None:
-            video.seek(0)
-            return video
-        if video.tell() + len(piece) > most_bytes:
-            raise too_large
-        video.write(piece)
+    video = BytesIO()
+    try:
+        async with asyncio.timeout(_UPLOAD_S):
+            async for piece in request.stream():
+                if video.tell() + len(piece) > most_bytes:
+                    raise too_large
+                video.write(piece)
+    except TimeoutError:
+        raise HTTPException(408, "The upload of the video is too slow.") from None
+    video.seek(0)
+    return video
 
 
 def _drawn(emotion: str) -> bytes:

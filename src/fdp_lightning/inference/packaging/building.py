@@ -13,7 +13,7 @@ from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.parts import CLASSES, NETWORK, OBJECTIVE, name_of
 from fdp_lightning.models.recognizer import Objective
 
-Registry = Mapping[str, Mapping[str, Any]]
+Registry = Mapping[str, Mapping[str, type]]
 """Part of a network's configuration → the classes allowed for it, by their names in configurations."""
 
 
@@ -102,8 +102,7 @@ def build_objective(facts: Mapping[str, Any], source: str, registry: Registry = 
 
 def network_class(facts: Mapping[str, Any]) -> type | None:
     """Return the class of the network of a model file, if it is one of this package."""
-    kind: type | None = _OURS[NETWORK].get(facts["configuration"]["model"].get("_target_"))
-    return kind
+    return _OURS[NETWORK].get(facts["configuration"]["model"].get("_target_"))
 
 
 def _part(name: str, options: object, source: str, channels: int) -> nn.Module | Callable[..., nn.Module]:

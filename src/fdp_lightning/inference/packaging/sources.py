@@ -63,11 +63,10 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
 def folder_of_source(path: Path | str) -> Path:
     """Return the folder of a model, fold or file, into which files made from this source are written."""
     place = Path("." if path == SYNTHETIC else path)
-    if path == SYNTHETIC or place.is_dir():
+    if place.is_dir():
         return place
-    if place.parent.name == "checkpoints":
-        return place.parents[1]
-    return Path("..") if place.parent.absolute().name == "checkpoints" else place.parent  # called from its own folder
+    folder = place.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
@@ -75,8 +74,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
 
     UserError if it is not a checkpoint, or it has been changed.
     """
-    fold = path.parents[1] if len(path.parents) > 1 else path.parent
-    if (fold / "fold.json").is_file() and path == fold / _CHECKPOINT:
+    fold = path.absolute().parent.parent
+    if (fold / "fold.json").is_file() and path.absolute() == fold / _CHECKPOINT:
         sealed(fold)
     require_plain(path, MOST_WEIGHTS)
     try:
