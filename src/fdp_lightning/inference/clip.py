@@ -7,7 +7,7 @@ the sampling rule selects. Only these are held in memory, however long the video
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,8 +30,8 @@ class Preparation:
     template: np.ndarray
     sampling: Sampling
 
-    def face(self, image: np.ndarray, turns: Sequence[int]) -> tuple[FaceUsed, np.ndarray] | None:
-        """Return the face in an RGB image and the transform that aligns it; None if no face is found.
+    def face(self, image: np.ndarray, number: int, turns: Sequence[int]) -> tuple[FaceUsed, np.ndarray] | None:
+        """Return the face in the RGB image of a frame and the transform that aligns it; None if no face is found.
 
         For a method without face detection it is the whole image. `turns` are quarter turns to try, see
         `faces.find_faces`.
@@ -40,12 +40,12 @@ class Preparation:
         if settings.method not in DETECTED:
             height, width = image.shape[:2]
             whole = (0.0, 0.0, float(width), float(height))
-            return FaceUsed(whole, None, 0, 1), faces.stretch(whole, settings.size)
+            return FaceUsed(whole, None, number, 1), faces.stretch(whole, settings.size)
         upright = not settings.per_frame
         (found,) = faces.find_faces([image], settings.least_confidence, upright, settings.device, turns)
         if found is None:
             return None
-        face = FaceUsed(found.box, found.confidence, 0, found.count, found.turn)
+        face = FaceUsed(found.box, found.confidence, number, found.count, found.turn)
         return face, transform_of(found, settings, self.template)
 
     def align(self, image: np.ndarray, transform: np.ndarray) -> np.ndarray:
@@ -88,9 +88,7 @@ def first_look(video: InputVideo, preparation: Preparation, longest: float = mat
         if look.face is None:
             image = frame.read()
             start = time.perf_counter()
-            turns = faces.turns_at(len(look.numbers) - 1, None)
-            if (found := preparation.face(image, turns)) is not None:
-                look.face = replace(found[0], frame=frame.number), found[1]
+            look.face = preparation.face(image, frame.number, faces.turns_at(len(look.numbers) - 1, None))
             look.face_timing += time.perf_counter() - start
     look.warnings, look.timing = list(video.warnings), time.perf_counter() - begin
     return look
@@ -171,8 +169,8 @@ def _aligned(
     images, found = {}, {}
     for index, frame in _selected(video, needed):
         images[index] = frame.read()
-        if (face := preparation.face(images[index], (look.face[0].turned,))) is not None:
-            found[index] = replace(face[0], frame=frame.number), face[1]
+        if (face := preparation.face(images[index], frame.number, (look.face[0].turned,))) is not None:
+            found[index] = face
     found = found or {int(needed[0]): look.face}
     nearest = {index: found[min(found, key=lambda other: abs(other - index))] for index in images}
     aligned = {index: preparation.align(image, nearest[index][1]) for index, image in images.items()}

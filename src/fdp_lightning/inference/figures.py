@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from PIL import Image
 
-from fdp_lightning.extras import number_format
+from fdp_lightning.extras import number_format, sections
 from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.prediction import Prediction, differences_from_first
 from fdp_lightning.inference.scan import NOTICE, Scan
@@ -69,14 +69,12 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
                 title = f"{extra.heading}: {extra.title}" if extra.heading else extra.title
                 draw_image(axes, displayed_image(prediction, extra), title)
         draw_heading(figure, prediction.name, prediction.label, 13)
-        numbers: dict[str, dict[str, float]] = {}
-        for extra, value in prediction.of_kind("scalar"):
-            numbers.setdefault(extra.heading, {})[extra.title] = float(value)
         sentences = []
-        for heading, of in numbers.items():
-            form = number_format(of.values())
-            written = ", ".join(f"{title} {form % number}" for title, number in of.items())
-            sentences.append(": ".join(filter(None, [heading, written])))
+        for heading, scalars in sections(extra for extra, _ in prediction.of_kind("scalar")).items():
+            numbers = {extra.title: float(prediction.extras[extra.name]) for extra in scalars}
+            form = number_format(numbers.values())
+            written = ", ".join(f"{title} {form % number}" for title, number in numbers.items())
+            sentences.append(f"{heading}: {written}" if scalars[0].heading else written)
         footnotes(rows[2], [*sentences, f"Model: {model}", *notes(synthetic), *prediction.warnings])
         return _png(figure)
 

@@ -201,14 +201,13 @@ class _Reader:
 
     def _face(self, image: np.ndarray, number: int) -> tuple[FaceUsed, np.ndarray] | None:
         start = time.perf_counter()
-        found = self._preparation.face(image, turns_at(self._searched, self._turn))
+        found = self._preparation.face(image, number, turns_at(self._searched, self._turn))
         self.face_seconds += time.perf_counter() - start
         self._searched += 1
-        if found is None:
-            return None
-        self._turn = found[0].turned
-        self._several += found[0].count > 1
-        return replace(found[0], frame=number), found[1]
+        if found is not None:
+            self._turn = found[0].turned
+            self._several += found[0].count > 1
+        return found
 
     def _closed(self, window: _Open) -> Iterator[tuple[Window, ReadClip | None]]:
         if len(window.numbers) < 2:  # a gap in the video follows its first frame
