@@ -1,6 +1,5 @@
 """A model that predicts videos: `load_model("model").predict("clip.mp4")`."""
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fdp_lightning.data.faces.prepare_clip import FaceSettings
+from fdp_lightning.data.faces.prepare_clip import DETECTED, FaceSettings
 from fdp_lightning.data.input_video.source import InputVideo, as_input_video
 from fdp_lightning.data.inputs.flow import FlowScale, InputSettings, apex_flow, flow_sequence
 from fdp_lightning.data.inputs.stage import ScaledMaps
@@ -63,7 +62,8 @@ class Model:
         try:
             alignment = dict(facts["alignment"])
             template = np.array(alignment.pop("template"), np.float64)
-            faces = FaceSettings(**{**alignment, "batch": 1, "device": device})
+            finder = device if alignment["method"] in DETECTED else "cpu"
+            faces = FaceSettings(**{**alignment, "batch": 1, "device": finder})
             self.preparation = Preparation(faces, template, Sampling(**facts["sampling"]))
             registry = registry_with(own)
             self.network = build_network(facts, state, source, registry)
@@ -190,8 +190,6 @@ def load_model(path: Path | str = "synthetic", device: str = "cpu", own: Sequenc
     Raises:
         UserError: there is no model, or it is damaged, edited, or of another version.
     """
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(device)):
-        raise UserError(f"device is {device!r}; expected 'cpu' or 'cuda'")
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"device '{device}': PyTorch sees no GPU here; 'cpu' needs none")
     facts, state = read_source(path)

@@ -138,12 +138,6 @@ class _Open:
     numbers: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    @property
-    def reach(self) -> float:
-        """Duration from its first frame to the one after its last, at its own frame rate, seconds."""
-        gaps = max(1, len(self.seconds) - 1)
-        return (self.seconds[-1] - self.start) * (gaps + 1) / gaps
-
 
 class _Reader:
     """Reader that goes through a video once and yields its windows."""
@@ -179,9 +173,9 @@ class _Reader:
                 if window.face is not None:
                     image = frame.read() if image is None else image
                     window.frames.append(self._preparation.align(image, window.face[1]))
-        # A window still open at the end of the video is complete if no further frame would belong to it.
-        for window in open_:
-            if window.reach >= settings.window - _ROUNDING:
+        for window in open_:  # complete if, at its own frame rate, no further frame would belong to it
+            gaps = max(1, len(window.seconds) - 1)
+            if (self.seconds - window.start) * (gaps + 1) / gaps >= settings.window - _ROUNDING:
                 yield from self._closed(window)
 
     def remarks(self) -> list[str]:

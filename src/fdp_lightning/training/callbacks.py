@@ -60,12 +60,10 @@ class StepTimer(L.Callback):
         self._reported = False
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        if self._reported:
-            return
         step, now = trainer.global_step, time.monotonic()
         if self._first is None:
             self._first = (step, now)
-        elif step - self._first[0] >= self._steps:
+        elif not self._reported and step - self._first[0] >= self._steps:
             self._reported = True
             self._report((now - self._first[1]) / (step - self._first[0]))
 
