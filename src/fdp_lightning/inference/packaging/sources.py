@@ -56,7 +56,8 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
         return facts, network_of(checkpoint["state_dict"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
-            f"{place} is not a checkpoint of this version of fdp_lightning ({error!r:.200}). Run its fold again. {EXPECTED}"
+            f"{place} is not a checkpoint of this version of fdp_lightning ({error!r:.200}). Run its fold again. "
+            f"{EXPECTED}"
         ) from error
 
 
