@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from PIL import Image
 
+from fdp_lightning.evaluation.charts import over_face
 from fdp_lightning.extras import number_format, sections
 from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.prediction import Prediction, differences_from_first
@@ -174,8 +175,6 @@ _UNKNOWN_RATE_MS = 300
 _SHORTEST_MS, _LONGEST_MS, _REST_MS = 40, 1500, 900
 """Limits of the display time of a frame, and additional time of the last one, which makes the end visible."""
 
-_HEAT_MAP, _HEAT_SHARE = "inferno", 0.6  # colour map of the heat map, and its opacity where the heat is 1
-
 
 def overlay(prediction: Prediction, model: str, synthetic: bool, heat: np.ndarray | None = None) -> bytes:
     """Draw an animated WebP of the frames that a model saw, in slow motion.
@@ -202,25 +201,21 @@ def overlay(prediction: Prediction, model: str, synthetic: bool, heat: np.ndarra
         draw_probabilities(bars, prediction)
         draw_heading(figure, prediction.name, prediction.label, 12)
         footnotes(rows[1], [f"Not at the speed of the recording. Model: {model}", *notes(synthetic)])
-        smooth: Any = {"interpolation": "bicubic", "animated": True}
-        image = face.imshow(prediction.frames[0], cmap="gray", vmin=0, vmax=255, **smooth)
+        frames = prediction.frames if heat is None else [over_face(heat, frame) for frame in prediction.frames]
+        image = face.imshow(frames[0], cmap="gray", vmin=0, vmax=255, interpolation="bicubic", animated=True)
         moment = face.text(0, -0.04, " ", transform=face.transAxes, fontsize=10, va="top", color=QUIET, animated=True)
         line = curve.axvline(places[0], color=SECOND, linewidth=1.3, animated=True)
         (dot,) = curve.plot([], [], "o", color=SECOND, markersize=7, animated=True)
-        moving = [image, moment, line, dot]
-        if heat is not None:
-            extent, opacity = image.get_extent(), _HEAT_SHARE * heat
-            moving.append(face.imshow(heat, cmap=_HEAT_MAP, vmin=0, vmax=1, alpha=opacity, extent=extent, **smooth))
         canvas.draw()
         still = canvas.copy_from_bbox(figure.bbox)
         images = []
-        for frame, x, y, label in zip(prediction.frames, places, heights, moment_labels(prediction), strict=True):
+        for frame, x, y, label in zip(frames, places, heights, moment_labels(prediction), strict=True):
             image.set_data(frame)
             moment.set_text(label)
             line.set_xdata([x, x])
             dot.set_data([x], [y])
             canvas.restore_region(still)
-            for artist in moving:
+            for artist in (image, moment, line, dot):
                 artist.axes.draw_artist(artist)
             images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
     stream = io.BytesIO()
