@@ -54,6 +54,7 @@ def _require_replaceable(output: Path, source: str, model: Mapping[str, Any]) ->
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise UserError(f"{output} exists but holds no results of task=predict. Choose another predict.output")
         return
+    found: tuple[Any, ...]
     try:
         facts = json.loads((output / RESULT).read_text(encoding="utf-8"))
         found = facts.get("input", source), facts["model"]["name"], facts["model"].get("sha256")
