@@ -153,24 +153,28 @@ def _gallery(
 def pooled_scalars(metrics: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of metrics.json, by name.
 
-    The names are 'selection/score', with the ends of an interval in 'selection/score_low' and '…_high', and
-    'selection/f1/unit' for single action units. In place of a selection stand 'floors/baseline' for untrained and
-    'baselines/baseline' for trained baselines, 'optimism_gap', 'datasets/dataset' for `last` on each dataset of a
-    composite, and 'extras/extra' for the recogniser's extras.
+    The names are 'selection/score', with the ends of its interval in 'selection/score_low' and '…_high';
+    'selection/f1/unit' for single action units; 'floors/baseline/score' for untrained and 'baselines/baseline/score'
+    for trained baselines; 'optimism_gap/score'; 'datasets/dataset/score' for `last` on each dataset of a composite; and
+    'extras/extra/score' for the recogniser's extras.
     """
-    rows = {**metrics["selections"], "optimism_gap": metrics.get("optimism_gap", {})}
-    for group in ("floors", "baselines", "extras"):
-        rows |= {f"{group}/{name}": row for name, row in metrics.get(group, {}).items()}
-    rows |= {f"datasets/{name}": part["selections"]["last"] for name, part in metrics.get("datasets", {}).items()}
     scores: dict[str, float] = {}
-    for name, row in rows.items():
-        f1 = row.get("f1")
-        of_unit = {f"f1/{unit}": value for unit, value in f1.items()} if isinstance(f1, dict) else {}
-        scores |= {f"{name}/{key}": value for key, value in (row | of_unit).items() if isinstance(value, float)}
+    for selection, row in metrics["selections"].items():
+        scores |= _numbers(selection, row)
         for score, ends in row.get("ci95", {}).items():
             if isinstance(ends, list):
-                scores[f"{name}/{score}_low"], scores[f"{name}/{score}_high"] = ends
-    return scores
+                scores[f"{selection}/{score}_low"], scores[f"{selection}/{score}_high"] = ends
+    for group in ("floors", "baselines", "extras"):
+        for name, row in metrics.get(group, {}).items():
+            scores |= _numbers(f"{group}/{name}", row)
+    for name, part in metrics.get("datasets", {}).items():
+        scores |= _numbers(f"datasets/{name}", part["selections"]["last"])
+    return scores | _numbers("optimism_gap", metrics.get("optimism_gap", {}))
+
+
+def _numbers(name: str, row: dict[str, Any]) -> dict[str, float]:
+    of_unit = {f"f1/{unit}": f1 for unit, f1 in row["f1"].items()} if isinstance(row.get("f1"), dict) else {}
+    return {f"{name}/{key}": value for key, value in (row | of_unit).items() if isinstance(value, float)}
 
 
 def scores_table(metrics: dict[str, Any]) -> pd.DataFrame:
