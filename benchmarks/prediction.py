@@ -35,8 +35,8 @@ def predict_plainly(model: Model, paths: list[Path]) -> None:
     """Read every frame and search it for a face; the model gets the same frames as ours."""
     for path in paths:
         for frame in as_input_video(path).frames():
-            model.preparation.face(frame.read(), (0,))
-        next(model.predict_clips([read_clip(as_input_video(path), model.preparation)], [path.name]))
+            model.preparation.face(frame.read(), frame.number, (0,))
+        next(model.predict_clips([read_clip(as_input_video(path), model.preparation)], path.name))
 
 
 def look(path: str) -> tuple[int, float]:

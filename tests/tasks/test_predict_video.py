@@ -159,8 +159,8 @@ def test_a_scan_leaves_out_pauses_and_marks_windows_without_a_face(model: Model,
     starts = [window.start for window in model.scan(ImageVideo([still] * 46, seconds)).windows]
     assert 0.5 not in starts and {0.0, 0.27} < {round(start, 2) for start in starts}
     for word, video in {
-        "one frame each": ImageVideo([still] * 5, [0.0, 1, 2, 3, 4]), "no face": ImageVideo([dark] * 60, 30),
-        "less than one window": ImageVideo([still] * 10, 30), r"predict\.fps": ImageVideo([still] * 3, None),
+        "two frames": ImageVideo([still] * 5, [0.0, 1, 2, 3, 4]), "no face": ImageVideo([dark] * 60, 30),
+        "0.30 s": ImageVideo([still] * 10, 30), r"predict\.fps": ImageVideo([still] * 3, None),
     }.items():  # fmt: skip
         with pytest.raises(UserError, match=word):
             model.scan(video)

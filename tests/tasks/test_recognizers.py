@@ -15,10 +15,10 @@ import torch
 
 from fdp_lightning import load_model
 from fdp_lightning.config import configuration
+from fdp_lightning.data.synthetic.film import draw_film
 from fdp_lightning.engine.preflight import check_options
 from fdp_lightning.errors import UserError
 from fdp_lightning.inference.demo.app import answer_of
-from fdp_lightning.inference.example import draw_example
 from fdp_lightning.inference.model import Model
 from fdp_lightning.inference.packaging.building import shape_of
 from fdp_lightning.inference.packaging.onnx_file import INPUT, write_onnx
@@ -129,8 +129,9 @@ def test_one_from_outside_this_package(
 
 
 def predicted(model: Model, folder: Path) -> Prediction:
-    """Return the prediction on the synthetic example and its files."""
-    prediction = model.predict(draw_example(folder))
+    """Return the prediction of a synthetic clip after checking its files."""
+    draw_film(folder / "clip.mp4", "surprise")
+    prediction = model.predict(folder / "clip.mp4")
     write_prediction(folder / "files", prediction, model)
     images = {extra.name for extra, _ in prediction.of_kind("image")}
     assert {path.stem for path in (folder / "files").glob("*.png")} == images | {"overview"}
@@ -148,7 +149,8 @@ def test_fdp_on_a_sequence_of_flow_maps(finished_workplace: Path, tmp_path: Path
     # The image to construct is computed from the network's maps, not from the frames behind them.
     assert np.abs(flow["true_dynamic_image"] - frames["true_dynamic_image"]).mean() > 0.02
     model = load_model(folds[1] / "checkpoints/last.ckpt")
-    assert model.predict(draw_example(tmp_path)).extras["rank_scores"].shape == (8,)
+    draw_film(tmp_path / "clip.mp4", "surprise")
+    assert model.predict(tmp_path / "clip.mp4").extras["rank_scores"].shape == (8,)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ There are two passes: the first determines the clip's length and finds the face,
 the sampling rule selects. Only these are held in memory, however long the video is.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,8 +30,8 @@ class Preparation:
     template: np.ndarray
     sampling: Sampling
 
-    def face(self, image: np.ndarray, turns: Sequence[int]) -> tuple[FaceUsed, np.ndarray] | None:
-        """Return the face in an RGB image and the transform that aligns it; None if no face is found.
+    def face(self, image: np.ndarray, number: int, turns: Sequence[int]) -> tuple[FaceUsed, np.ndarray] | None:
+        """Return the face in the RGB image of a frame and the transform that aligns it; None if no face is found.
 
         For a method without face detection it is the whole image. `turns` are quarter turns to try, see
         `faces.find_faces`.
@@ -39,12 +40,12 @@ class Preparation:
         if settings.method not in DETECTED:
             height, width = image.shape[:2]
             whole = (0.0, 0.0, float(width), float(height))
-            return FaceUsed(whole, None, 0, 1), faces.stretch(whole, settings.size)
+            return FaceUsed(whole, None, number, 1), faces.stretch(whole, settings.size)
         upright = not settings.per_frame
         (found,) = faces.find_faces([image], settings.least_confidence, upright, settings.device, turns)
         if found is None:
             return None
-        face = FaceUsed(found.box, found.confidence, 0, found.count, found.turn)
+        face = FaceUsed(found.box, found.confidence, number, found.count, found.turn)
         return face, transform_of(found, settings, self.template)
 
     def align(self, image: np.ndarray, transform: np.ndarray) -> np.ndarray:
@@ -52,49 +53,42 @@ class Preparation:
         return faces.align(image, transform, self.faces.size, self.faces.colour)
 
 
-@dataclass
+@dataclass(frozen=True)
 class FirstLook:
     """Result of the first pass over a video.
 
-    `numbers` and `seconds` cover all frames (None where the time is unknown). `face` is the first face found, with the
-    transform that aligns it. `ended` is True if the pass reached the end of the video; only then are `warnings`
-    complete. `timing` is its duration, seconds, `face_timing` the part of it spent on finding the face.
+    `numbers` and `seconds` are those of all frames; `seconds` is None if the time of any is unknown. `face` is the
+    first face found, with the transform that aligns it. `ended` is True if the pass reached the end of the video; only
+    then are `warnings` complete. `timing` is as in `ReadClip`.
     """
 
-    numbers: list[int] = field(default_factory=list)
-    seconds: list[float | None] = field(default_factory=list)
-    face: tuple[FaceUsed, np.ndarray] | None = None
-    ended: bool = True
-    warnings: list[str] = field(default_factory=list)
-    timing: float = 0.0
-    face_timing: float = 0.0
-
-    @property
-    def times(self) -> np.ndarray | None:
-        """Times of all frames in seconds; None if any is unknown."""
-        return None if None in self.seconds else np.array(self.seconds, dtype=np.float64)
+    numbers: np.ndarray
+    seconds: np.ndarray | None
+    face: tuple[FaceUsed, np.ndarray] | None
+    ended: bool
+    warnings: list[str]
+    timing: dict[str, float]
 
 
-def first_look(
-    video: InputVideo, preparation: Preparation, until: Callable[[Frame], bool] = lambda _: False
-) -> FirstLook:
-    """Read a video, up to the first frame for which `until` is true, to count its frames and find the first face."""
-    begin, look = time.perf_counter(), FirstLook()
+def first_look(video: InputVideo, preparation: Preparation, longest: float = math.inf) -> FirstLook:
+    """Read a video, up to the first frame later than `longest` seconds, to count frames and find the first face."""
+    begin, searching, face, ended = time.perf_counter(), 0.0, None, True
+    numbers: list[int] = []
+    seconds: list[float | None] = []
     for frame in video.frames():
-        if until(frame):
-            look.ended = False
+        if (frame.seconds or 0) > longest:
+            ended = False
             break
-        look.numbers.append(frame.number)
-        look.seconds.append(frame.seconds)
-        if look.face is None:
+        numbers.append(frame.number)
+        seconds.append(frame.seconds)
+        if face is None:
             image = frame.read()
             start = time.perf_counter()
-            turns = faces.turns_at(len(look.numbers) - 1, None)
-            if (found := preparation.face(image, turns)) is not None:
-                look.face = replace(found[0], frame=frame.number), found[1]
-            look.face_timing += time.perf_counter() - start
-    look.warnings, look.timing = list(video.warnings), time.perf_counter() - begin
-    return look
+            face = preparation.face(image, frame.number, faces.turns_at(len(numbers) - 1, None))
+            searching += time.perf_counter() - start
+    times = None if None in seconds else np.array(seconds, dtype=np.float64)
+    timing = {"reading": time.perf_counter() - begin - searching, "face": searching}
+    return FirstLook(np.array(numbers), times, face, ended, list(video.warnings), timing)
 
 
 def read_clip(video: InputVideo, preparation: Preparation, look: FirstLook | None = None) -> ReadClip:
@@ -109,12 +103,11 @@ def read_clip(video: InputVideo, preparation: Preparation, look: FirstLook | Non
             f"{video.name}: no face in any of its {len(look.numbers)} frames, upright or in quarter turns. "
             "Expected a frontal face, at least 20 pixels wide, preferably 100"
         )
-    numbers, seconds = np.array(look.numbers), look.times
+    numbers, seconds = look.numbers, look.seconds
     positions = frame_positions(video.name, preparation.sampling, numbers, seconds)
     needed = np.unique(np.concatenate([np.floor(positions), np.ceil(positions)]).astype(np.int64))
     aligned, face, transform = _aligned(video, preparation, look, needed)
     frames = blended(lambda whole: np.stack([aligned[int(index)] for index in whole]), positions)
-    reading = look.timing - look.face_timing + time.perf_counter() - start
     return ReadClip(
         frames=frames,
         frame_numbers=interpolated(numbers, positions),
@@ -122,7 +115,7 @@ def read_clip(video: InputVideo, preparation: Preparation, look: FirstLook | Non
         face=face,
         transform=transform,
         length=len(numbers),
-        timing={"reading": reading, "face": look.face_timing},
+        timing={**look.timing, "reading": look.timing["reading"] + time.perf_counter() - start},
         warnings=[*look.warnings, *_remarks(preparation, look, face)],
     )
 
@@ -172,8 +165,8 @@ def _aligned(
     images, found = {}, {}
     for index, frame in _selected(video, needed):
         images[index] = frame.read()
-        if (face := preparation.face(images[index], (look.face[0].turned,))) is not None:
-            found[index] = replace(face[0], frame=frame.number), face[1]
+        if (face := preparation.face(images[index], frame.number, (look.face[0].turned,))) is not None:
+            found[index] = face
     found = found or {int(needed[0]): look.face}
     nearest = {index: found[min(found, key=lambda other: abs(other - index))] for index in images}
     aligned = {index: preparation.align(image, nearest[index][1]) for index, image in images.items()}
@@ -213,7 +206,7 @@ def _remarks(preparation: Preparation, look: FirstLook, face: FaceUsed) -> list[
         remarks.append(
             "The model was trained on frames around the apex; here it is unknown, so they are spaced evenly."
         )
-    if (times := look.times) is None and len(look.numbers) > MANY:
+    if (times := look.seconds) is None and len(look.numbers) > MANY:
         remarks.append(
             f"{len(look.numbers)} frames at an unknown rate are treated as one clip; with predict.fps=200 (for "
             "example) an input longer than a clip is scanned."

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from fdp_lightning.extras import number_format
+from fdp_lightning.evaluation.charts import over_face
+from fdp_lightning.extras import number_format, sections
 from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.prediction import Prediction, differences_from_first
 from fdp_lightning.inference.scan import NOTICE, Scan
@@ -44,8 +45,6 @@ STYLE: Any = {
 _MOST_FRAMES, _MOST_NOTES, _LONGEST_NAME = 12, 5, 60
 _MOST_EXTRAS = 3  # curves or images that are drawn; predict.json and the folder of the clip have all
 
-_MOST_CLASSES = 20  # classes that are drawn, the most probable ones; predict.json has all
-
 
 def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
     """Draw the frames a model saw, its probabilities, and the curves, images and numbers it declares, as PNG."""
@@ -61,22 +60,22 @@ def overview(prediction: Prediction, model: str, synthetic: bool) -> bytes:
         widths = [*([1.25] if curves else []), 1.25, *([0.8] if images else [])]
         panels = list(rows[1].subfigures(1, len(widths), width_ratios=widths, squeeze=False)[0])
         if curves:
-            for axes, (extra, values) in zip(_column(panels.pop(0), curves), curves, strict=True):
+            column = panels.pop(0).subplots(len(curves), 1, squeeze=False)[:, 0]
+            for axes, (extra, values) in zip(column, curves, strict=True):
                 draw_curve(axes, prediction, extra.title, values, "o-")
         draw_probabilities(panels.pop(0).subplots(), prediction)
         if images:
-            for axes, (extra, _) in zip(_column(panels.pop(0), images), images, strict=True):
+            column = panels.pop(0).subplots(len(images), 1, squeeze=False)[:, 0]
+            for axes, (extra, _) in zip(column, images, strict=True):
                 title = f"{extra.heading}: {extra.title}" if extra.heading else extra.title
                 draw_image(axes, displayed_image(prediction, extra), title)
         draw_heading(figure, prediction.name, prediction.label, 13)
-        numbers: dict[str, dict[str, float]] = {}
-        for extra, value in prediction.of_kind("scalar"):
-            numbers.setdefault(extra.heading, {})[extra.title] = float(value)
         sentences = []
-        for heading, of in numbers.items():
-            form = number_format(of.values())
-            written = ", ".join(f"{title} {form % number}" for title, number in of.items())
-            sentences.append(": ".join(filter(None, [heading, written])))
+        for heading, scalars in sections(extra for extra, _ in prediction.of_kind("scalar")).items():
+            numbers = {extra.title: float(prediction.extras[extra.name]) for extra in scalars}
+            form = number_format(numbers.values())
+            written = ", ".join(f"{title} {form % number}" for title, number in numbers.items())
+            sentences.append(f"{heading}: {written}" if scalars[0].heading else written)
         footnotes(rows[2], [*sentences, f"Model: {model}", *notes(synthetic), *prediction.warnings])
         return _png(figure)
 
@@ -124,10 +123,6 @@ def moment_labels(prediction: Prediction) -> list[str]:
     return [f"{second:.2f} s" for second in prediction.seconds]
 
 
-def _column(place: Any, extras: Sequence[object]) -> Sequence[Any]:
-    return list(place.subplots(len(extras), 1, squeeze=False)[:, 0])
-
-
 def draw_curve(axes: "Axes", prediction: Prediction, title: str, values: np.ndarray, style: str) -> np.ndarray:
     """Draw values over the time (or the frame numbers) of a clip, and return the x coordinate of each value.
 
@@ -145,19 +140,15 @@ def draw_curve(axes: "Axes", prediction: Prediction, title: str, values: np.ndar
 
 def draw_probabilities(axes: "Axes", prediction: Prediction) -> None:
     axes.set_title("probabilities", loc="left", fontsize=9)
-    shown = list(prediction.probabilities.items())
-    if len(shown) > _MOST_CLASSES:
-        shown = sorted(shown, key=lambda item: -item[1])[:_MOST_CLASSES]
-        axes.set_title(f"probabilities, the {_MOST_CLASSES} highest", loc="left", fontsize=9)
-    chosen = prediction.label.split("+")
-    rows = np.arange(len(shown))
-    colours = [SECOND if name in chosen or name == prediction.label else ACCENT for name, _ in shown]
-    axes.barh(rows, [value for _, value in shown], color=colours)
-    for row, (_, value) in enumerate(shown):
+    names, values = list(prediction.probabilities), list(prediction.probabilities.values())
+    chosen = {prediction.label, *prediction.label.split("+")}
+    rows = np.arange(len(names))
+    axes.barh(rows, values, color=[SECOND if name in chosen else ACCENT for name in names])
+    for row, value in enumerate(values):
         inside = value > 0.8
         axes.text(value + (-0.02 if inside else 0.02), row, f"{value:.2f}", va="center", fontsize=8,
                   ha="right" if inside else "left", color="white" if inside else INK)  # fmt: skip
-    axes.set(yticks=rows, yticklabels=[name for name, _ in shown], xlim=(0, 1))
+    axes.set(yticks=rows, yticklabels=names, xlim=(0, 1))
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
 
@@ -184,35 +175,49 @@ _UNKNOWN_RATE_MS = 300
 _SHORTEST_MS, _LONGEST_MS, _REST_MS = 40, 1500, 900
 """Limits of the display time of a frame, and additional time of the last one, which makes the end visible."""
 
-_HEAT_MAP, _HEAT_SHARE = "inferno", 0.6  # colour map of the heat map, and its opacity where the heat is 1
-
 
 def overlay(prediction: Prediction, model: str, synthetic: bool, heat: np.ndarray | None = None) -> bytes:
     """Draw an animated WebP of the frames that a model saw, in slow motion.
 
     The curve is the first that the recogniser declares, or else the difference of each frame from the first. A heat map
-    over the aligned face, values in [0, 1], shape (h, w), is blended over every frame; ValueError for any other.
+    over the aligned face, values in [0, 1], shape (h, w), is blended over every frame.
     """
-    if heat is not None and (heat.ndim != 2 or not (np.isfinite(heat).all() and 0 <= heat.min() <= heat.max() <= 1)):
-        raise ValueError(f"a heat map has shape {heat.shape}; expected (h, w) with values from 0 to 1")
-    background, (left, upper, right, lower), markers, (top, bottom) = _background(
-        prediction, model, synthetic, heat is not None
-    )
-    size = (right - left, lower - upper)
-    if heat is not None:
-        large = np.asarray(Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
-        colours = Image.fromarray((255 * matplotlib.colormaps[_HEAT_MAP](large)[..., :3]).round().astype(np.uint8))
-        opacity = Image.fromarray((255 * _HEAT_SHARE * large).round().astype(np.uint8))
-    images = []
-    for frame, (x, y), label in zip(prediction.frames, markers, moment_labels(prediction), strict=True):
-        image = background.copy()
-        face = Image.fromarray(frame).convert("RGB").resize(size, Image.Resampling.BICUBIC)
-        image.paste(face if heat is None else Image.composite(colours, face, opacity), (left, upper))
-        pen = ImageDraw.Draw(image)
-        pen.line([(x, top), (x, bottom)], fill=SECOND, width=2)
-        pen.ellipse([(x - 5, y - 5), (x + 5, y + 5)], fill=SECOND)
-        pen.text((left, lower + 6), label, fill=QUIET, font_size=15)
-        images.append(image)
+    if curves := prediction.of_kind("curve"):
+        title, values = curves[0][0].title, curves[0][1]
+    else:
+        title, values = "difference from the first frame", differences_from_first(prediction) / 255
+    places = prediction.frame_numbers if prediction.seconds is None else prediction.seconds
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.6, 4.5), dpi=110, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        rows: Any = figure.subfigures(2, 1, height_ratios=[1, 0.24])
+        left, right = rows[0].subfigures(1, 2, width_ratios=[0.92, 1])
+        face, (curve, bars) = left.subplots(), right.subplots(2, 1)
+        face.set_axis_off()
+        face.set_title(
+            "aligned face" + (", with the motion that counted" if heat is not None else ""), loc="left", fontsize=9
+        )
+        heights = np.interp(places, draw_curve(curve, prediction, title, values, "-"), values)
+        draw_probabilities(bars, prediction)
+        draw_heading(figure, prediction.name, prediction.label, 12)
+        footnotes(rows[1], [f"Not at the speed of the recording. Model: {model}", *notes(synthetic)])
+        frames = prediction.frames if heat is None else [over_face(heat, frame) for frame in prediction.frames]
+        image = face.imshow(frames[0], cmap="gray", vmin=0, vmax=255, interpolation="bicubic", animated=True)
+        moment = face.text(0, -0.04, " ", transform=face.transAxes, fontsize=10, va="top", color=QUIET, animated=True)
+        line = curve.axvline(places[0], color=SECOND, linewidth=1.3, animated=True)
+        (dot,) = curve.plot([], [], "o", color=SECOND, markersize=7, animated=True)
+        canvas.draw()
+        still = canvas.copy_from_bbox(figure.bbox)
+        images = []
+        for frame, x, y, label in zip(frames, places, heights, moment_labels(prediction), strict=True):
+            image.set_data(frame)
+            moment.set_text(label)
+            line.set_xdata([x, x])
+            dot.set_data([x], [y])
+            canvas.restore_region(still)
+            for artist in (image, moment, line, dot):
+                artist.axes.draw_artist(artist)
+            images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
     stream = io.BytesIO()
     images[0].save(
         stream, "webp", save_all=True, append_images=images[1:], duration=durations(prediction), loop=0, quality=88
@@ -230,39 +235,3 @@ def durations(prediction: Prediction) -> list[int]:
     shown = shown.clip(_SHORTEST_MS, _LONGEST_MS).round().astype(int)
     shown[-1] += _REST_MS
     return shown.tolist()  # type: ignore[no-any-return]
-
-
-def _background(prediction: Prediction, model: str, synthetic: bool, has_heat: bool) -> tuple[Any, Any, Any, Any]:
-    """Draw everything that does not move.
-
-    Returns the image; left, top, right and bottom of the face in it; x and y of the marker for each frame; top and
-    bottom of the marker's line.
-    """
-    if curves := prediction.of_kind("curve"):
-        title, values = curves[0][0].title, curves[0][1]
-    else:
-        title, values = "difference from the first frame", differences_from_first(prediction) / 255
-    places = prediction.frame_numbers if prediction.seconds is None else prediction.seconds
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.6, 4.5), dpi=110, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        rows: Any = figure.subfigures(2, 1, height_ratios=[1, 0.24])
-        left, right = rows[0].subfigures(1, 2, width_ratios=[0.92, 1])
-        face = left.subplots()
-        face.imshow(np.zeros((2, 2, 3)))
-        face.set_axis_off()
-        face.set_title("aligned face" + (", with the motion that counted" if has_heat else ""), loc="left", fontsize=9)
-        face.text(0, -0.06, " ", transform=face.transAxes, fontsize=10, va="top")  # reserves the place of the label
-        curve, bars = right.subplots(2, 1)
-        along = draw_curve(curve, prediction, title, values, "-")
-        draw_probabilities(bars, prediction)
-        draw_heading(figure, prediction.name, prediction.label, 12)
-        footnotes(rows[1], [f"Not at the speed of the recording. Model: {model}", *notes(synthetic)])
-        canvas.draw()
-        image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        height = image.height
-        box = face.get_window_extent()
-        corners = [round(edge) for edge in (box.x0, height - box.y1, box.x1, height - box.y0)]
-        markers = curve.transData.transform(np.column_stack([places, np.interp(places, along, values)]))
-        line = curve.get_window_extent()
-    return image, corners, [(x, height - y) for x, y in markers], (height - line.y1, height - line.y0)

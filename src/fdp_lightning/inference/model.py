@@ -1,6 +1,5 @@
 """A model that predicts videos: `load_model("model").predict("clip.mp4")`."""
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fdp_lightning.data.faces.prepare_clip import FaceSettings
+from fdp_lightning.data.faces.prepare_clip import DETECTED, FaceSettings
 from fdp_lightning.data.input_video.source import InputVideo, as_input_video
 from fdp_lightning.data.inputs.flow import FlowScale, InputSettings, apex_flow, flow_sequence
 from fdp_lightning.data.inputs.stage import ScaledMaps
@@ -63,7 +62,8 @@ class Model:
         try:
             alignment = dict(facts["alignment"])
             template = np.array(alignment.pop("template"), np.float64)
-            faces = FaceSettings(**{**alignment, "batch": 1, "device": device})
+            finder = device if alignment["method"] in DETECTED else "cpu"
+            faces = FaceSettings(**{**alignment, "batch": 1, "device": finder})
             self.preparation = Preparation(faces, template, Sampling(**facts["sampling"]))
             registry = registry_with(own)
             self.network = build_network(facts, state, source, registry)
@@ -104,17 +104,15 @@ class Model:
         The arguments are those of `predict` and the windows; a folder of frames needs `fps`. UserError if the input
         cannot be read, has no times, is shorter than a window, or shows no face in any window.
         """
-        return scan(as_input_video(source, name, fps), self, windows or ScanSettings())
+        return self._scan_video(as_input_video(source, name, fps), windows or ScanSettings())
 
     def look(
         self, source: Source, name: str = "", fps: float | None = None, windows: ScanSettings | None = None
     ) -> Prediction | Scan:
         """Call `predict` if a video is short enough to be one clip, else `scan`; for the arguments see `scan`."""
         video, windows = as_input_video(source, name, fps), windows or ScanSettings()
-        look = first_look(video, self.preparation, until=lambda frame: (frame.seconds or 0) > windows.longest_clip)
-        if not look.ended:
-            return scan(video, self, windows)
-        return self._predict_video(video, look)
+        look = first_look(video, self.preparation, windows.longest_clip)
+        return self._predict_video(video, look) if look.ended else self._scan_video(video, windows)
 
     def explained(self, result: Prediction | Scan) -> Prediction | Scan:
         """Return a result with the motion that counted among its extras; in a scan, those of the strongest window."""
@@ -123,11 +121,14 @@ class Model:
         return explained(self, result)
 
     def _predict_video(self, video: InputVideo, look: FirstLook | None = None) -> Prediction:
-        return next(self.predict_clips([read_clip(video, self.preparation, look)], [video.name]))
+        return next(self.predict_clips([read_clip(video, self.preparation, look)], video.name))
+
+    def _scan_video(self, video: InputVideo, windows: ScanSettings) -> Scan:
+        return scan(video, self.preparation, self.predict_clips, windows)
 
     @torch.no_grad()
-    def predict_clips(self, clips: Sequence[ReadClip], names: Sequence[str]) -> Iterator[Prediction]:
-        """Predict clips that have been read, in one batch."""
+    def predict_clips(self, clips: Sequence[ReadClip], name: str) -> Iterator[Prediction]:
+        """Predict clips of one video, which have been read, in one batch."""
         start = time.perf_counter()
         frames = as_values(np.stack([clip.frames for clip in clips])).to(self._device)
         target = torch.zeros(len(clips), dtype=torch.long, device=self._device)
@@ -144,7 +145,7 @@ class Model:
             recorded = self.objective.record(output, Clips(network_input, target))
             extras = {name: values.cpu().numpy() for name, values in recorded.items()}
         seconds = (time.perf_counter() - start) / len(clips)
-        for i, (clip, name) in enumerate(zip(clips, names, strict=True)):
+        for i, clip in enumerate(clips):
             shown = list(of_clip(self.objective.extras, {key: values[i] for key, values in extras.items()}))
             yield Prediction(
                 name=name,
@@ -189,8 +190,6 @@ def load_model(path: Path | str = "synthetic", device: str = "cpu", own: Sequenc
     Raises:
         UserError: there is no model, or it is damaged, edited, or of another version.
     """
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(device)):
-        raise UserError(f"device is {device!r}; expected 'cpu' or 'cuda'")
     if device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"device '{device}': PyTorch sees no GPU here; 'cpu' needs none")
     facts, state = read_source(path)

@@ -54,19 +54,17 @@ def _require_replaceable(output: Path, source: str, model: Mapping[str, Any]) ->
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise UserError(f"{output} exists but holds no results of task=predict. Choose another predict.output")
         return
+    found: tuple[Any, ...]
     try:
         facts = json.loads((output / RESULT).read_text(encoding="utf-8"))
-        earlier, name, weights = facts.get("input", source), facts["model"]["name"], facts["model"].get("sha256")
+        found = facts.get("input", source), facts["model"]["name"], facts["model"].get("sha256")
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        other = f"an unknown model ({RESULT} cannot be read)"
-    else:
-        if (earlier, name, weights) == (source, model["name"], model["sha256"]):
-            return
-        other = f"another input, {earlier}" if earlier != source else f"another model, {name}"
-    raise UserError(
-        f"{output} contains results of {other}, which are not replaced. Choose another folder, for example "
-        f"predict.output={output}-2, or remove this one"
-    )
+        found = ("unknown",)
+    if found != (source, model["name"], model["sha256"]):
+        raise UserError(
+            f"{output} contains results of another input or model ({', '.join(map(str, found))}), which are not "
+            f"replaced. Choose another folder, for example predict.output={output}-2, or remove this one"
+        )
 
 
 def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:

@@ -6,13 +6,14 @@ holds the aligned frames of the open windows and of one batch, however long the 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from fdp_lightning.console.option_values import require_settings
 from fdp_lightning.data.faces.alignment import turns_at
 from fdp_lightning.data.faces.frames import blended
 from fdp_lightning.data.input_video.source import InputVideo
@@ -38,9 +39,7 @@ class ScanSettings:
     longest_clip: float = LONGEST
 
     def __post_init__(self) -> None:
-        for name in ("window", "step", "longest_clip"):
-            if not 0 < (value := getattr(self, name)) < float("inf"):
-                raise UserError(f"predict.{name} is {value!r}; expected seconds, a number above 0")
+        require_settings("predict", self)
         if self.step > self.window:
             raise UserError(f"predict.step={self.step} leaves gaps between windows of predict.window={self.window} s")
 
@@ -92,18 +91,14 @@ class Scan:
         }
 
 
-class Predictor(Protocol):
-    """The part of a model that a scan needs."""
-
-    preparation: Preparation
-
-    def predict_clips(self, clips: Sequence[ReadClip], names: Sequence[str]) -> Iterator[Prediction]:
-        """Predict clips that have been read, in their order."""
-
-
-def scan(video: InputVideo, model: Predictor, settings: ScanSettings) -> Scan:
-    """See `Model.scan`."""
-    start, reader = time.perf_counter(), _Reader(video, model.preparation, settings)
+def scan(
+    video: InputVideo,
+    preparation: Preparation,
+    predict: Callable[[Sequence[ReadClip], str], Iterator[Prediction]],
+    settings: ScanSettings,
+) -> Scan:
+    """See `Model.scan`; `predict` is `Model.predict_clips`."""
+    start, reader = time.perf_counter(), _Reader(video, preparation, settings)
     windows = reader.windows()
     done: list[Window] = []
     strongest: Prediction | None = None
@@ -111,20 +106,15 @@ def scan(video: InputVideo, model: Predictor, settings: ScanSettings) -> Scan:
     while batch := list(islice(windows, _BATCH)):
         before = time.perf_counter()
         clips = [clip for _, clip in batch if clip is not None]
-        predictions = list(model.predict_clips(clips, [video.name] * len(clips))) if clips else []
+        predictions = list(predict(clips, video.name)) if clips else []
         strongest = max(filter(None, [strongest, *predictions]), key=lambda one: one.motion, default=None)
         found = iter(predictions)
         done += [window if clip is None else _filled(window, next(found)) for window, clip in batch]
         network += time.perf_counter() - before
-    if not done and reader.single_frames:
-        raise UserError(
-            f"{video.name}: its windows of {settings.window} s hold one frame each, and an expression is a motion; "
-            "use a larger predict.window, or predict.mode=clip"
-        )
     if not done:
         raise UserError(
-            f"{video.name} lasts {reader.seconds:.2f} s, less than one window of {settings.window} s; "
-            "predict.mode=clip treats it as one clip"
+            f"{video.name} lasts {reader.seconds:.2f} s and has no window of {settings.window} s with at least two "
+            "frames. Use another predict.window, or predict.mode=clip, which treats it as one clip"
         )
     if strongest is None:
         raise UserError(f"{video.name}: no face on the first frame of any of its {len(done)} windows")
@@ -148,22 +138,13 @@ class _Open:
     numbers: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    @property
-    def reach(self) -> float:
-        """Duration from its first frame to the one after its last, at its own frame rate, seconds."""
-        gaps = max(1, len(self.seconds) - 1)
-        return (self.seconds[-1] - self.start) * (gaps + 1) / gaps
-
 
 class _Reader:
-    """Reader that goes through a video once and yields its windows.
-
-    `single_frames` counts windows left out because they have a single frame, followed by a gap in the video.
-    """
+    """Reader that goes through a video once and yields its windows."""
 
     def __init__(self, video: InputVideo, preparation: Preparation, settings: ScanSettings) -> None:
         self._video, self._preparation, self._settings = video, preparation, settings
-        self.face_seconds, self.seconds, self.frames, self.single_frames = 0.0, 0.0, 0, 0
+        self.face_seconds, self.seconds, self.frames = 0.0, 0.0, 0
         self._several, self._searched = 0, 0
         self._turn: int | None = None
 
@@ -192,9 +173,9 @@ class _Reader:
                 if window.face is not None:
                     image = frame.read() if image is None else image
                     window.frames.append(self._preparation.align(image, window.face[1]))
-        # A window still open at the end of the video is complete if no further frame would belong to it.
-        for window in open_:
-            if window.reach >= settings.window - _ROUNDING:
+        for window in open_:  # complete if, at its own frame rate, no further frame would belong to it
+            gaps = max(1, len(window.seconds) - 1)
+            if (self.seconds - window.start) * (gaps + 1) / gaps >= settings.window - _ROUNDING:
                 yield from self._closed(window)
 
     def remarks(self) -> list[str]:
@@ -214,18 +195,16 @@ class _Reader:
 
     def _face(self, image: np.ndarray, number: int) -> tuple[FaceUsed, np.ndarray] | None:
         start = time.perf_counter()
-        found = self._preparation.face(image, turns_at(self._searched, self._turn))
+        found = self._preparation.face(image, number, turns_at(self._searched, self._turn))
         self.face_seconds += time.perf_counter() - start
         self._searched += 1
-        if found is None:
-            return None
-        self._turn = found[0].turned
-        self._several += found[0].count > 1
-        return replace(found[0], frame=number), found[1]
+        if found is not None:
+            self._turn = found[0].turned
+            self._several += found[0].count > 1
+        return found
 
     def _closed(self, window: _Open) -> Iterator[tuple[Window, ReadClip | None]]:
-        if len(window.numbers) < 2:
-            self.single_frames += 1
+        if len(window.numbers) < 2:  # a gap in the video follows its first frame
             return
         made = Window(window.start, window.seconds[-1], window.numbers[0], window.numbers[-1])
         if window.face is None:

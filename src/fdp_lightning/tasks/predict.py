@@ -12,9 +12,9 @@ from rich.table import Table
 
 from fdp_lightning.console.progress import meter
 from fdp_lightning.data.input_video.source import InputVideo, input_videos
+from fdp_lightning.data.synthetic.film import draw_film
 from fdp_lightning.errors import UserError
 from fdp_lightning.files import write_atomic
-from fdp_lightning.inference.example import draw_example
 from fdp_lightning.inference.figures import FALLIBLE, SYNTHETIC
 from fdp_lightning.inference.model import Model, load_model
 from fdp_lightning.inference.prediction import Prediction
@@ -49,7 +49,10 @@ def predict(config: DictConfig) -> None:
     results: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     with result_folder(output, input_name, about) as folder, meter(f"Predicting {source.name}", "clips") as progress:
-        clips = input_videos(draw_example(folder) if drawn else source, options.fps, options.bits)
+        if drawn:
+            source = folder / "synthetic.mp4"
+            draw_film(source, "surprise")
+        clips = input_videos(source, options.fps, options.bits)
         for done, video in enumerate(clips, start=1):
             try:
                 results.append(_one(model, video, options.mode, options.explain, windows, folder / video.name))

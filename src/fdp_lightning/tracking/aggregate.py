@@ -70,14 +70,14 @@ def _log(config: DictConfig, run: Path, metrics: dict[str, Any], run_id: str) ->
         logger.log_metrics(scores, step=0)
         logger.finalize("success")
         return str(run / "log")
+    success = False
     try:
         _log_to_wandb(logger.experiment, config, run, metrics, scores)
         where = f"offline; to upload: wandb sync {run}/wandb/offline-run-*" if node.offline else logger.experiment.url
-    except BaseException:
-        close_loggers([logger], success=False)
-        raise
-    close_loggers([logger])
-    return str(where)
+        success = True
+        return str(where)
+    finally:
+        close_loggers([logger], success)
 
 
 def _log_to_wandb(
@@ -127,16 +127,10 @@ def _extras(outputs: Outputs, classes: list[str], label_kind: LabelKind, with_fa
                 continue
             rows = {name: known_rows(outputs, extra, rows_of(outputs["target"], name, label_kind)) for name in classes}
             means = {name: mean_curve(*class_curves(outputs, extra, own)) for name, own in rows.items() if len(own)}
-            if not means:
-                continue
-            grid = np.linspace(0, 1, len(next(iter(means.values()))))
-            found[extra.name] = wandb.plot.line_series(
-                grid.tolist(),
-                [mean.tolist() for mean in means.values()],
-                list(means),
-                extra.title,
-                "time in the clip",
-            )
+            if means:
+                grid = np.linspace(0, 1, len(next(iter(means.values())))).tolist()
+                values = [mean.tolist() for mean in means.values()]
+                found[extra.name] = wandb.plot.line_series(grid, values, list(means), extra.title, "time in the clip")
     return found
 
 

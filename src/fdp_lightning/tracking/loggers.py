@@ -38,14 +38,7 @@ WANDB_IMPORTS = ("wandb", "wandb.sdk.launch")
 
 @dataclass(frozen=True)
 class LogOf:
-    """Identity of a log on W&B.
-
-    Attributes:
-        name: name of the process within its group: that of a fold, 'fit' or 'pooled'.
-        job_type: 'fold', 'fit' or 'aggregate'.
-        id: id of the W&B run.
-        facts: additional entries of the run's configuration on W&B.
-    """
+    """Identity of a log on W&B: its name within its group, and additional entries of the run's configuration."""
 
     name: str
     job_type: str
@@ -74,7 +67,7 @@ def build_loggers(config: DictConfig, run: Path, folder: Path, of: LogOf) -> lis
     # Directly in the folder: Lightning would add a name and a version number.
     place = {"save_dir": str(folder), "name": "", "version": ""}
     return [
-        _wandb_logger(node, config, run, of) if is_wandb(node) else build(extended(node, **place))
+        _wandb_logger(node, config, run, of) if is_wandb(node) else build(node, **place)
         for node in config.logger.values()
     ]
 
@@ -83,28 +76,26 @@ def _wandb_logger(node: DictConfig, config: DictConfig, run: Path, of: LogOf) ->
     # Files to upload later stay with the run, not in the user's home folder.
     os.environ.setdefault("WANDB_DATA_DIR", str((run / "wandb").absolute()))
     os.environ.setdefault("WANDB_SILENT", "true")  # folds have log.txt; the pooled run prints one line
-    about: dict[str, Any] = {"save_dir": str(run), "id": of.id, "job_type": of.job_type}
     if node.offline:
         os.environ["WANDB_ERROR_REPORTING"] = "false"  # otherwise W&B's helper process reports errors to W&B
-        about["mode"] = "offline"  # overrides the environment (WANDB_MODE) and W&B's own settings
     import wandb
 
     wandb.setup()  # reads these variables before WandbLogger prints anything
     experiment, variant = names_of(config, run)
-    about["group"] = f"{experiment}/{shortened(variant, _LONGEST_VARIANT)}/seed-{config.seed}"
-    about["name"] = shortened(f"{about['group']}/{of.name}", _LONGEST_NAME)
-    about["settings"] = {"console": "off", **(node.get("settings") or {})}
-    logger = build(extended(node, **about))
+    group = f"{experiment}/{shortened(variant, _LONGEST_VARIANT)}/seed-{config.seed}"
+    logger = build(
+        node,
+        save_dir=str(run),
+        id=of.id,
+        job_type=of.job_type,
+        group=group,
+        name=shortened(f"{group}/{of.name}", _LONGEST_NAME),
+        settings={"console": "off", **(node.get("settings") or {})},
+        **({"mode": "offline"} if node.offline else {}),  # overrides the environment (WANDB_MODE) and W&B's settings
+    )
     names = {"experiment": experiment, "variant": variant, "label": f"{experiment}/{variant}"}  # to group runs by
     logger.log_hyperparams({**shown(config), **names, **of.facts})
     return logger
-
-
-def extended(node: DictConfig, **values: Any) -> DictConfig:
-    node = node.copy()
-    OmegaConf.set_struct(node, False)
-    node.update(values)
-    return node
 
 
 def names_of(config: DictConfig, run: Path) -> tuple[str, str]:
@@ -151,14 +142,8 @@ def close_loggers(loggers: Iterable[Any], success: bool = True) -> None:
             wandb.teardown(exit_code=0 if success else 1)
 
 
-_OFFLINE = ("offline", "dryrun", "disabled")
-
-
 def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
-    """Refuse loggers that cannot work, and add `tags` to W&B's tags.
-
-    UserError if a package is missing, an option is unknown, or W&B is used online without a login.
-    """
+    """Add `tags` to W&B's tags; UserError for a missing package, an unknown option, or W&B online without a login."""
     for name, node in config.logger.items():
         target = str(node._target_)
         if target.endswith("TensorBoardLogger") and not (find_spec("tensorboard") or find_spec("tensorboardX")):
@@ -178,12 +163,9 @@ def check_loggers(config: DictConfig, tags: Sequence[str]) -> None:
 
 
 def tags_of(config: DictConfig) -> list[str]:
-    """Return the W&B tags of a run: dataset, protocol, model, 'real' or 'synthetic', and 'debug-…' if it applies."""
+    """Return the W&B tags of a run: dataset, protocol, model, and 'real' or 'synthetic'."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    tags = _tags(config, choices.get("model"))
-    if choices.get("debug") not in (None, "true"):
-        tags.append(f"debug-{choices['debug']}")
-    return tags
+    return _tags(config, choices.get("model"))
 
 
 def tags_of_run(run: Path) -> list[str]:
@@ -202,7 +184,7 @@ def _tags(config: DictConfig, model: str | None = None) -> list[str]:
 def try_logger(name: str, node: DictConfig) -> None:
     """Build a logger as a fold would, without starting a run; raises UserError as `check_loggers` does."""
     if not is_wandb(node):
-        build(extended(node, save_dir=".", name="", version=""))  # writes nothing
+        build(node, save_dir=".", name="", version="")  # writes nothing
         return
     import inspect
 
@@ -218,7 +200,7 @@ def try_logger(name: str, node: DictConfig) -> None:
         wandb.Settings(**plain, **(node.get("settings") or {}))
     except (ValueError, wandb.errors.UsageError) as error:
         raise UserError(f"logger.{name}: W&B rejects the options: {error}") from error
-    if not node.offline and os.environ.get("WANDB_MODE") not in _OFFLINE:
+    if not node.offline and os.environ.get("WANDB_MODE") not in ("offline", "dryrun", "disabled"):
         _check_account(name)
 
 

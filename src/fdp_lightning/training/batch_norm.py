@@ -55,28 +55,23 @@ class BatchStatistics(L.Callback):
             norm.train()
             if isinstance(norm, SyncedBatchNorm | nn.SyncBatchNorm):
                 norm.forward = partial(_BatchNorm.forward, norm)  # type: ignore[method-assign]
-        try:
-            for batch in self._batches():
-                given = {name: tensor.to(module.device) for name, tensor in precision.convert_input(batch).items()}
-                clips = clips_of(given)
-                with precision.forward_context():
-                    module.run(clips)
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
-                norm.eval()
-                vars(norm).pop("forward", None)
+        for batch in self._batches():
+            clips = clips_of(precision.convert_input(batch), module.device)
+            with precision.forward_context():
+                module.run(clips)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+            vars(norm).pop("forward", None)
 
     @contextmanager
     def computed(self, module: RecognitionModule, precision: Precision) -> Iterator[None]:
         """Use recomputed statistics within the context and restore the running ones afterwards."""
         kept = [(buffer, buffer.clone()) for norm in _norms(module) for buffer in norm.buffers()]
         self.compute(module, precision)
-        try:
-            yield
-        finally:
-            for buffer, before in kept:
-                buffer.copy_(before)
+        yield
+        for buffer, before in kept:
+            buffer.copy_(before)
 
 
 def _norms(module: nn.Module) -> list[_BatchNorm]:
@@ -110,18 +105,13 @@ class SyncedBatchNorm(_BatchNorm):
         dist.all_reduce(n)
         mean = all_reduce(input.sum(dim=reduced)) / n
         variance = all_reduce((input - mean.view(shape)).square().sum(dim=reduced)) / n
-        self._update_running(mean.detach(), variance.detach() * n / (n - 1))
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), share)
+            self.running_var.lerp_((variance.detach() * n / (n - 1)).to(self.running_var.dtype), share)
         scaled = (input - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         return scaled * self.weight.view(shape) + self.bias.view(shape) if self.affine else scaled
-
-    @torch.no_grad()
-    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        self.num_batches_tracked += 1
-        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), share)
 
 
 class SyncedBatchNorms(LayerSync):

@@ -1,9 +1,7 @@
 """Training callbacks: seeds per epoch, a budget of steps, the duration of a step, and checkpoints to resume from."""
 
 import contextlib
-import hashlib
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -62,23 +60,18 @@ class StepTimer(L.Callback):
         self._reported = False
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
-        if self._reported:
-            return
         step, now = trainer.global_step, time.monotonic()
         if self._first is None:
             self._first = (step, now)
-        elif step - self._first[0] >= self._steps:
+        elif not self._reported and step - self._first[0] >= self._steps:
             self._reported = True
             self._report((now - self._first[1]) / (step - self._first[0]))
-
-
-_NAME = re.compile(r"(?P<fingerprint>[0-9a-f]+)-epoch(?P<epoch>\d+)-(?P<checksum>[0-9a-f]{16})\.ckpt")
 
 
 class ResumePoints(L.Callback):
     """Save the state of the training after an epoch, at most once per `every` seconds, in the folder of a fold.
 
-    File names contain fingerprint, epoch and checksum, so truncated or modified files are recognised.
+    Files are named `<fingerprint>-epoch<number>-<checksum>.ckpt`, so truncated or modified ones are recognised.
     """
 
     def __init__(self, folder: Path, fingerprint: str, every: float) -> None:
@@ -95,36 +88,31 @@ class ResumePoints(L.Callback):
         temporary = trainer.strategy.broadcast(self._folder / f"{secrets.token_hex(4)}.partial")
         trainer.save_checkpoint(temporary)  # all processes take part, the first one writes
         if trainer.is_global_zero:
-            keep(temporary, f"{self._fingerprint}-epoch{trainer.current_epoch + 1:06}")
+            _keep(temporary, f"{self._fingerprint}-epoch{trainer.current_epoch + 1:06}")
         self._saved_at = time.monotonic()
 
 
 def newest(folder: Path, fingerprint: str) -> tuple[Path | None, list[str]]:
     """Return the newest intact checkpoint of a fingerprint in a fold's folder, and a remark on each damaged one."""
     remarks: list[str] = []
-    found = [match for path in _files(folder) if (match := _NAME.fullmatch(path.name))]
-    for match in sorted(found, key=lambda one: int(one["epoch"]), reverse=True):
-        path = folder / match[0]
-        if match["fingerprint"] != fingerprint:
-            continue
+    for path in sorted(folder.glob(f"{fingerprint}-epoch{'[0-9]' * 6}-*.ckpt"), reverse=True):
         with contextlib.suppress(FileNotFoundError):  # another process of the same fold has a newer one
-            if sha256(path).startswith(match["checksum"]):
+            if _checksum(path) == path.stem.rpartition("-")[2]:
                 return path, remarks
             remarks.append(f"{path} is damaged (checksum differs) and is not used; its epochs are trained again")
     return None, remarks
 
 
-def keep(temporary: Path, name: str) -> None:
-    """Rename a finished checkpoint to `<fingerprint>-epoch<number>-<checksum>.ckpt`, and delete older ones."""
+def _keep(temporary: Path, name: str) -> None:
+    """Rename a finished checkpoint to its name with its checksum, and delete older ones."""
     with temporary.open("rb") as stream:
-        checksum = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
         os.fsync(stream.fileno())
-    place = temporary.with_name(f"{name}-{checksum}.ckpt")
+    place = temporary.with_name(f"{name}-{_checksum(temporary)}.ckpt")
     temporary.rename(place)
-    for path in _files(place.parent):
+    for path in place.parent.iterdir():
         if path.suffix in (".ckpt", ".partial") and path != place:  # .partial: left by a killed process
             path.unlink(missing_ok=True)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def _checksum(path: Path) -> str:
+    return sha256(path)[:16]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt, from its malloc.h
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -45,12 +47,16 @@ class Compute:
             )
 
     def set_process(self, on_gpu: bool) -> None:
-        """Apply the settings of the whole process: precision of products on a GPU, allocator on the CPU."""
+        """Apply the settings of the whole process: precision of products on a GPU, glibc's allocator on the CPU."""
         if on_gpu:
             torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
             torch.backends.cudnn.allow_tf32 = self.tf32
-        else:
-            free_memory(self.freed_memory)
+        elif platform.libc_ver()[0] == "glibc":
+            if self.freed_memory == "keep":
+                ctypes.CDLL(None).mallopt(_M_MMAP_MAX, 0)
+                ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+            elif self.freed_memory == "return":
+                ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**17)
 
     def prepare(self, network: nn.Module) -> None:
         """Apply the settings to a network in place, where its modules have these options."""
@@ -72,18 +78,3 @@ class Compute:
 
 
 PLAIN = Compute(1, False, False, False, "default", tf32=False)  # the reference implementation: no setting applied
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # parameters of glibc's mallopt, from its malloc.h
-
-
-def free_memory(way: str) -> None:
-    """Let glibc's allocator 'keep' or 'return' large freed blocks in this process; no effect with other C libraries."""
-    if way == "default" or platform.libc_ver()[0] != "glibc":
-        return
-    library = ctypes.CDLL(None)
-    if way == "keep":
-        library.mallopt(_M_MMAP_MAX, 0)
-        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    else:
-        library.mallopt(_M_MMAP_THRESHOLD, 2**17)

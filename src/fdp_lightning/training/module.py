@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
@@ -15,11 +16,10 @@ from fdp_lightning.training.optimizer import OptimizerSettings
 Batch = Mapping[str, Tensor]
 
 
-def clips_of(batch: Batch) -> Clips:
-    """Return the clips of a batch in the form that networks and objectives take."""
-    return Clips(
-        **{name: batch[name] for name in ("frames", "target", "frame_number", "apex", "mask") if name in batch}
-    )
+def clips_of(batch: Batch, device: torch.device | None = None) -> Clips:
+    """Return the clips of a batch, moved to a device, in the form that networks and objectives take."""
+    names = [name for name in ("frames", "target", "frame_number", "apex", "mask") if name in batch]
+    return Clips(**{name: batch[name].to(device) for name in names})
 
 
 class RecognitionModule(L.LightningModule):

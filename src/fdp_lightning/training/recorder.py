@@ -8,8 +8,8 @@ selections come from the same training:
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import lightning as L
@@ -77,9 +77,11 @@ class Recorder(L.Callback):
         """
         for logger in trainer.loggers:
             for row, step in zip(self.curves, self._steps, strict=True):
-                logger.log_metrics(_part(row, "train/", without=True), step=step)
+                train = {name: value for name, value in row.items() if name.startswith("train/")}
+                evaluated = {name: value for name, value in row.items() if name not in train and name != "epoch"}
+                logger.log_metrics(evaluated, step=step)
                 # Lightning logs the means of an epoch at its last step, not after it.
-                logger.log_metrics({**_part(row, "train/"), "epoch": int(row["epoch"]) - 1}, step=step - 1)
+                logger.log_metrics({**train, "epoch": int(row["epoch"]) - 1}, step=step - 1)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Record this epoch; evaluate it if it is the last, or by `trainer.check_val_every_n_epoch`.
@@ -99,8 +101,13 @@ class Recorder(L.Callback):
             return
         ended = trainer.should_stop or epoch == trainer.max_epochs
         evaluate = ended or epoch % (trainer.check_val_every_n_epoch or 1) == 0
-        with self._predicting_weights(trainer, pl_module):
-            row = self.record(pl_module, epoch, trainer.global_step, train, trainer.precision_plugin, evaluate)
+        # The weights meant for prediction: their moving average (EMA), if there is one.
+        averages: list[Any] = [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
+        for average in averages:
+            average.on_validation_epoch_start(trainer, pl_module)
+        row = self.record(pl_module, epoch, trainer.global_step, train, trainer.precision_plugin, evaluate)
+        for average in averages:
+            average.on_validation_epoch_end(trainer, pl_module)
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
         self._on_epoch(epoch)
@@ -116,13 +123,8 @@ class Recorder(L.Callback):
     ) -> dict[str, float]:
         """Evaluate an epoch, add it to curves and selections, and return the evaluated values by name.
 
-        Args:
-            module: module to evaluate.
-            epoch: number of finished epochs.
-            step: number of finished steps.
-            train: means over the training clips in this epoch, by name.
-            precision: precision of the evaluation.
-            evaluate: False to record only `train`. The best epoch is then unknown, so there is no `oracle`.
+        `epoch` and `step` count the finished ones; `train` holds the means over the training clips. Without `evaluate`
+        only these are recorded; the best epoch is then unknown, so there is no `oracle`.
         """
         self._all_evaluated &= evaluate
         row: dict[str, float] = {}
@@ -175,23 +177,6 @@ class Recorder(L.Callback):
         self._best[selection] = score
         return True
 
-    @contextmanager
-    def _predicting_weights(self, trainer: L.Trainer, module: RecognitionModule) -> Iterator[None]:
-        """Use the weights meant for prediction: their moving average (EMA) if there is one, else the trained ones."""
-        averages: list[Any] = [c for c in trainer.callbacks if isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
-        for average in averages:
-            average.on_validation_epoch_start(trainer, module)
-        try:
-            yield
-        finally:
-            for average in averages:
-                average.on_validation_epoch_end(trainer, module)
-
-
-def _part(row: Mapping[str, float], prefix: str, without: bool = False) -> dict[str, float]:
-    """Return the values of an epoch whose names start with `prefix`, or those of the others."""
-    return {k: v for k, v in row.items() if k != "epoch" and k.startswith(prefix) != without}
-
 
 @torch.inference_mode()
 def _evaluate(
@@ -203,7 +188,7 @@ def _evaluate(
     probabilities = []
     n_clips = 0
     for batch in batches:
-        clips = clips_of({name: tensor.to(module.device) for name, tensor in precision.convert_input(batch).items()})
+        clips = clips_of(precision.convert_input(batch), module.device)
         with precision.forward_context():  # as in Lightning's final predictions
             _, values, output = module.evaluate(clips)
         n = len(clips.target)

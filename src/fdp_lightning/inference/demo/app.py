@@ -10,39 +10,38 @@ import base64
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import anyio
 import numpy as np
 from anyio.to_thread import run_sync
 from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fdp_lightning.data.synthetic.film import draw_film
 from fdp_lightning.errors import UserError
 from fdp_lightning.evaluation.charts import image_uri
 from fdp_lightning.evaluation.pages import template
 from fdp_lightning.extras import Extra, notes, number_format, sections
 from fdp_lightning.files import scratch_folder
-from fdp_lightning.inference.example import EXAMPLES, draw_example
 from fdp_lightning.inference.explanation import displayed_image
 from fdp_lightning.inference.prediction import Prediction
 from fdp_lightning.inference.scan import Scan
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
     from fdp_lightning.inference.model import Model
 
 log = logging.getLogger("fdp_lightning")
@@ -53,17 +52,11 @@ MOST_SECONDS = 120  # time limit of a prediction: a short 8K video without a fac
 
 _MOST_WAITING = 3  # number of videos that are being uploaded or waiting; each is held in memory
 
-_PIECE_S, _UPLOAD_S = 30, 300  # time limits of an upload, for the next piece and in total, seconds
+_UPLOAD_S = 120  # time limit of an upload, seconds
+
+EXAMPLES = ("surprise", "happiness")  # emotions of the synthetic clips that the page offers
 
 _POLL_S = 0.25  # interval at which it is checked whether the client is still connected, seconds
-
-
-class _RefusedError(Exception):
-    """A request that is answered with an error message instead of a prediction."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def demo_app(
@@ -74,7 +67,8 @@ def demo_app(
 ) -> Starlette:
     """Build the demo of a model; `example` returns the example video of an emotion, by default a synthetic clip."""
     page, policy = page_of(model.facts, most_bytes)
-    queue = _Queue()
+    places = asyncio.Semaphore(1 + _MOST_WAITING)
+    turn = asyncio.Lock()  # to predict: two predictions at once would slow each other down
     example = cache(example or _drawn)
 
     async def show(request: Request) -> Response:
@@ -85,13 +79,16 @@ def demo_app(
 
     async def predict(request: Request) -> Response:
         try:
+            if places.locked():
+                raise HTTPException(503, f"{_MOST_WAITING} videos are already waiting. Try again later.")
             # A video gets its turn once it has arrived completely, so a slow upload delays nobody.
-            with queue.place(), await _received(request, most_bytes) as video:
-                async with queue.turn:
-                    return JSONResponse(await _answered(request, model, video, most_seconds))
-        except _RefusedError as refused:
+            async with places:
+                with await _received(request, most_bytes) as video:
+                    async with turn:
+                        return JSONResponse(await _answered(request, model, video, most_seconds))
+        except HTTPException as refused:
             # The rest of a video that is too large is not read, so the connection cannot be reused.
-            return JSONResponse({"error": str(refused)}, refused.status, {"Connection": "close"})
+            return JSONResponse({"error": refused.detail}, refused.status_code, {"Connection": "close"})
         except UserError as error:
             return JSONResponse({"error": str(error)}, 422)
         except ClientDisconnect:
@@ -112,24 +109,6 @@ def demo_app(
     )
 
 
-class _Queue:
-    """A short queue; the holder of `turn` predicts, one at a time, because two would slow each other down."""
-
-    def __init__(self) -> None:
-        self.turn, self._inside = asyncio.Lock(), 0
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Occupy one place of the queue, or refuse the request before anything is read."""
-        if self._inside > _MOST_WAITING:
-            raise _RefusedError(503, f"{self._inside - 1} videos are already waiting. Try again later.")
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
-
-
 async def _answered(request: Request, model: "Model", video: BytesIO, most_seconds: float) -> dict[str, Any]:
     """Predict a video; stop if the client disconnects or the time limit is reached."""
     if await request.is_disconnected():  # while it waited for its turn
@@ -147,7 +126,7 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
                 await task
             if not is_late:
                 raise ClientDisconnect
-            raise _RefusedError(
+            raise HTTPException(
                 422,
                 f"Predicting the video takes longer than the limit of {most_seconds:g} s. Cut out the relevant part, "
                 "or reduce its resolution; task=predict has no such limit.",
@@ -157,29 +136,27 @@ async def _answered(request: Request, model: "Model", video: BytesIO, most_secon
 
 async def _received(request: Request, most_bytes: int) -> BytesIO:
     """Read the body of a request into memory; its stated length is only used to refuse it early."""
-    too_large = _RefusedError(413, f"The video is larger than {most_bytes / 1e6:g} MB. Cut out the relevant part.")
+    too_large = HTTPException(413, f"The video is larger than {most_bytes / 1e6:g} MB. Cut out the relevant part.")
     if int(request.headers.get("content-length", 0)) > most_bytes:
         raise too_large
-    video, end = BytesIO(), time.monotonic() + _UPLOAD_S
-    pieces = aiter(request.stream())
-    while True:
-        try:
-            with anyio.fail_after(min(_PIECE_S, end - time.monotonic())):
-                piece = await anext(pieces, None)
-        except TimeoutError:
-            raise _RefusedError(408, "The upload of the video is too slow.") from None
-        if piece is None:
-            video.seek(0)
-            return video
-        if video.tell() + len(piece) > most_bytes:
-            raise too_large
-        video.write(piece)
+    video = BytesIO()
+    try:
+        async with asyncio.timeout(_UPLOAD_S):
+            async for piece in request.stream():
+                if video.tell() + len(piece) > most_bytes:
+                    raise too_large
+                video.write(piece)
+    except TimeoutError:
+        raise HTTPException(408, "The upload of the video is too slow.") from None
+    video.seek(0)
+    return video
 
 
 def _drawn(emotion: str) -> bytes:
     """Return a synthetic clip as a video; drawing needs a file, which contains no real face."""
     with scratch_folder("fdp_lightning-demo-") as folder:
-        return draw_example(folder, emotion).read_bytes()
+        draw_film(folder / "synthetic.mp4", emotion)
+        return (folder / "synthetic.mp4").read_bytes()
 
 
 _NAMES = ("127.0.0.1", "localhost")
@@ -197,15 +174,15 @@ _HEADERS = {
 class Guard:
     """Middleware that refuses requests from other pages and sends a Content-Security-Policy with every response."""
 
-    def __init__(self, app: "ASGIApp", policy: str) -> None:
+    def __init__(self, app: ASGIApp, policy: str) -> None:
         self._app, self._headers = app, {**_HEADERS, "Content-Security-Policy": policy}
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: "Message") -> None:
+        async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(self._headers)
             await send(message)
@@ -216,7 +193,7 @@ class Guard:
             await self._app(scope, receive, guarded)
 
 
-def _refused(scope: "Scope") -> str:
+def _refused(scope: Scope) -> str:
     """Return the reason for refusing a request; '' to accept it."""
     headers = Headers(scope=scope)
     port = scope["server"][1]

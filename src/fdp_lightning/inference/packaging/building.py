@@ -13,7 +13,7 @@ from fdp_lightning.labels import LabelKind
 from fdp_lightning.models.parts import CLASSES, NETWORK, OBJECTIVE, name_of
 from fdp_lightning.models.recognizer import Objective
 
-Registry = Mapping[str, Mapping[str, Any]]
+Registry = Mapping[str, Mapping[str, type]]
 """Part of a network's configuration → the classes allowed for it, by their names in configurations."""
 
 
@@ -55,9 +55,7 @@ def build_network(
     """
     model = facts["configuration"]["model"]
     _require_small(model, source)
-    options: dict[str, Any] = {key: value for key, value in model.items() if key not in _NOT_OF_THE_NETWORK}
-    if "pretrained" in options:
-        options["pretrained"] = False  # the weights are in the file
+    options = {key: value for key, value in model.items() if key not in _NOT_OF_THE_NETWORK}
     channels, side, _ = shape_of(facts)[-3:]
     offered = {"classes": len(facts["classes"]), "in_channels": channels, "image_size": side}
     offered |= {"frames": facts["input"]["frames"], **facts["normalisation"]}  # as in `instantiate.build_model`
@@ -102,8 +100,7 @@ def build_objective(facts: Mapping[str, Any], source: str, registry: Registry = 
 
 def network_class(facts: Mapping[str, Any]) -> type | None:
     """Return the class of the network of a model file, if it is one of this package."""
-    kind: type | None = _OURS[NETWORK].get(facts["configuration"]["model"].get("_target_"))
-    return kind
+    return _OURS[NETWORK].get(facts["configuration"]["model"].get("_target_"))
 
 
 def _part(name: str, options: object, source: str, channels: int) -> nn.Module | Callable[..., nn.Module]:
@@ -113,8 +110,6 @@ def _part(name: str, options: object, source: str, channels: int) -> nn.Module |
     later = options.pop("_partial_", False)
     if name == "backbone":
         options["in_channels"] = channels if channels > 1 else options.get("in_channels", 1)  # as in `build_model`
-        if "pretrained" in options:
-            options["pretrained"] = False  # the weights are in the file
         extra = options.get("options") or {}
         if not isinstance(extra, Mapping) or set(extra) - set(_TIMM_OPTIONS):
             raise UserError(
@@ -138,6 +133,8 @@ def _call(
             "class can only be used from Python: load_model(path, own=[MyNet, MyObjective])"
         )
     arguments = {key: value for key, value in options.items() if key != "_target_"}
+    if "pretrained" in arguments:
+        arguments["pretrained"] = False  # the weights are in the file
     known = parameters_of(kind)
     given |= {name: value for name, value in (asked or {}).items() if name in known and name not in arguments}
     if wrong := sorted(set(arguments) - set(known)) + sorted(set(arguments) & set(given)):

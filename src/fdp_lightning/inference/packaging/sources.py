@@ -56,18 +56,18 @@ def read_source(path: Path | str, licence: str | None = None) -> tuple[dict[str,
         return facts, network_of(checkpoint["state_dict"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
-            f"{place} is not a checkpoint of this version of fdp_lightning ({error!r:.200}). {EXPECTED}"
+            f"{place} is not a checkpoint of this version of fdp_lightning ({error!r:.200}). Run its fold again. "
+            f"{EXPECTED}"
         ) from error
 
 
 def folder_of_source(path: Path | str) -> Path:
     """Return the folder of a model, fold or file, into which files made from this source are written."""
     place = Path("." if path == SYNTHETIC else path)
-    if path == SYNTHETIC or place.is_dir():
+    if place.is_dir():
         return place
-    if place.parent.name == "checkpoints":
-        return place.parents[1]
-    return Path("..") if place.parent.absolute().name == "checkpoints" else place.parent  # called from its own folder
+    folder = place.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
@@ -75,8 +75,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
 
     UserError if it is not a checkpoint, or it has been changed.
     """
-    fold = path.parents[1] if len(path.parents) > 1 else path.parent
-    if (fold / "fold.json").is_file() and path == fold / _CHECKPOINT:
+    fold = path.absolute().parent.parent
+    if (fold / "fold.json").is_file() and path.absolute() == fold / _CHECKPOINT:
         sealed(fold)
     require_plain(path, MOST_WEIGHTS)
     try:
@@ -89,16 +89,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     made = checkpoint.get("fdp_lightning") if isinstance(checkpoint, dict) else None
     if not isinstance(made, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise UserError(f"{path} is not a checkpoint of fdp_lightning: it does not state how it was made. {EXPECTED}")
-    if lacking := sorted({"config", "classes", "class_counts", "fingerprint", "mean", "std"} - set(made)):
-        raise UserError(
-            f"{path} is from another version of fdp_lightning: it does not contain {', '.join(lacking)}. "
-            "Run its fold again"
-        )
     return checkpoint  # type: ignore[no-any-return]
 
-
-UNNAMED = "a model"
-"""Name of a model whose checkpoint does not contain one, because it was made before models had names."""
 
 _NO_LICENCE = (
     "None is granted here. The weights were derived from {}; its licence agreement states whether, with whom and for "
@@ -131,7 +123,7 @@ def facts_of(
         )
     synthetic = data["generate"] is not None
     is_fit = not made["subjects"]["test"]
-    model = made.get("model") or config["model"].get("name") or UNNAMED
+    model = made.get("model") or config["model"].get("name") or "a model"  # old checkpoints contain no name
     return {
         "name": f"{model} on {protocol['name']}, " + ("all subjects" if is_fit else f"without {made['fold']}"),
         "synthetic": synthetic,
