@@ -31,7 +31,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fdp_lightning.models.fdp.backbone import Backbone, recomputed
 from fdp_lightning.models.fdp.blocks import LocalRelationalAggregator, MapShape
-from fdp_lightning.models.fdp.network import FDP, check_mer_head
+from fdp_lightning.models.fdp.network import FDP
 from fdp_lightning.models.fdp.rank_pooling import RankPooling, Scores
 from fdp_lightning.models.frame_mask import Mask, masked
 from fdp_lightning.models.small_maps import Conv3x3
@@ -136,15 +136,9 @@ class FrameBatchNorm(_BatchNorm):
         """Accept any shape (n, c, …)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise maps (n, c, …).
-
-        Raises:
-            ValueError: n is not a multiple of `clips`.
-        """
+        """Normalise maps (n, c, …)."""
         if self.clips is None or not self.training or self.clips == len(input):
             return super().forward(input)
-        if len(input) % self.clips:
-            raise ValueError(f"{len(input)} maps are not the frames of {self.clips} clips")
         return torch.cat([super(FrameBatchNorm, self).forward(frame) for frame in input.split(self.clips)])
 
 
@@ -258,7 +252,6 @@ class PooledMERHead(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_mer_head(classes, hidden, dropout)
         large = [index for index, (_, side) in enumerate(maps) if side >= 3]
         if not large:
             raise ValueError(

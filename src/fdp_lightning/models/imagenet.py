@@ -25,10 +25,7 @@ def imagenet_weights(architecture: str, source: bool | str, option: str) -> Mapp
         ValueError: the weights cannot be fetched or read.
     """
     if isinstance(source, str):
-        try:
-            return read_weights(Path(source))
-        except ValueError as error:
-            raise ValueError(f"{option}={error}; allowed are true, false and a file of weights") from error
+        return read_weights(Path(source))
     try:
         return timm.create_model(architecture, pretrained=True).state_dict()
     except Exception as error:

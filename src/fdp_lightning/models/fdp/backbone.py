@@ -40,14 +40,15 @@ class Stage:
     repeats: int = 1
 
     def __post_init__(self) -> None:
-        if not all(isinstance(value, int) for value in vars(self).values()):
-            raise ValueError(f"every field of a stage must be a whole number, but got {self}")
-        if min(self.n_local, self.n_global) < 0 or self.repeats < 1 or self.n_local + self.n_global == 0:
+        numbers = vars(self).values()
+        whole = all(isinstance(number, int) and number >= 0 for number in numbers)
+        blocks = self.n_local + self.n_global > 0 and min(self.repeats, self.sr_ratio) > 0
+        widths = (self.width > 0 or not self.n_local) and (self.global_width > 0 or not self.n_global)
+        if not (whole and blocks and widths):
             raise ValueError(
-                f"every stage needs n_local + n_global of at least 1 and repeats of at least 1, but got {self}"
+                f"{self}; expected whole numbers, n_local + n_global, repeats and sr_ratio of at least 1, width if "
+                "there are local and global_width if there are global aggregators"
             )
-        if (self.n_local and self.width < 1) or (self.n_global and self.global_width < 1):
-            raise ValueError(f"a stage with n_local needs width, one with n_global needs global_width, but got {self}")
 
 
 class Backbone(nn.Module):

@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from fdp_lightning.models.fdp.blocks import MapShape
 from fdp_lightning.models.fdp.rank_pooling import READS, RankPooling
 from fdp_lightning.models.frame_mask import Mask, masked, mean_over_time, onset_frames, running_means
-from fdp_lightning.models.recognizer import summary
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,8 @@ class FDP(nn.Module):
         # Buffers, because they are fitted on the fold's training subjects and have to be in the checkpoint.
         self.register_buffer("mean", torch.tensor(float(mean)))
         self.register_buffer("std", torch.tensor(max(float(std), 1e-3)))
-        self._takes = (frames, backbone.in_channels, image_size, image_size), classes
+        shape = f"(b, {frames}, {backbone.in_channels}, {image_size}, {image_size})"
+        self._summary = f"{type(self).__name__}: input {shape}, {classes} classes"
 
     make_pooling: Callable[..., nn.Module] = RankPooling
     """Factory of the pooling from names, maps, T, `running_means` and `gate_temperature`."""
@@ -190,8 +190,13 @@ class FDP(nn.Module):
         return self.pooling(maps, scores, mask)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        """Return one line for the network and one for each part."""
-        return summary(self, *self._takes)
+        """Return one line for the network and one for each part, with their numbers of parameters."""
+
+        def count(module: nn.Module) -> str:
+            return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
+
+        parts = [f"\n  {name}: {type(part).__name__}, {count(part)}" for name, part in self.named_children()]
+        return f"{self._summary}, {count(self)} parameters{''.join(parts)}"
 
 
 class Spatial(nn.Module):
@@ -265,10 +270,6 @@ class RankScorer(nn.Module):
         centred: bool = True,
     ) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ValueError(f"hidden={hidden} of the scorer; expected at least 1")
-        if order not in ORDERS:
-            raise ValueError(f"unknown order '{order}'; allowed are {', '.join(ORDERS)}")
         self.order, self.running_means, self.centred = order, running_means, centred
         self.mix = nn.Sequential(
             nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True), nn.Flatten()
@@ -318,7 +319,6 @@ class MERHead(nn.Module):
         self, maps: Sequence[MapShape], classes: int, reads: int = 2, hidden: int = 16, dropout: float = 0.3
     ) -> None:
         super().__init__()
-        check_mer_head(classes, hidden, dropout)
         if reads < 1:
             raise ValueError(f"reads={reads} of the MER head; expected at least 1")
         self.readings = nn.ModuleList(_reading(*shape, classes, hidden, dropout) for shape in maps[-reads:])
@@ -340,11 +340,3 @@ def _reading(channels: int, side: int, classes: int, hidden: int, dropout: float
         nn.Dropout(dropout),
         nn.Linear(hidden * side**2, classes),
     )
-
-
-def check_mer_head(classes: int, hidden: int, dropout: float) -> None:
-    """Raise ValueError for sizes that are invalid for any MER head."""
-    if classes < 2 or hidden < 1:
-        raise ValueError(f"MER head of {classes} classes and {hidden} hidden channels; expected at least 2 and 1")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout} of the MER head; expected at least 0 and below 1")
