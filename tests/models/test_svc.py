@@ -35,12 +35,6 @@ def test_predictions_are_those_of_scikit_learn(settings: SVCSettings, classes: i
     np.testing.assert_array_equal(found.predict(others), reference.predict(others.reshape(200, -1).astype(np.float64)))
 
 
-def test_an_unknown_class_is_refused() -> None:
-    x, y = clips(10, 3, 5)
-    with pytest.raises(ValueError, match="classes"):
-        SupportVectorClassifier(3).fit(x, y + 1)
-
-
 @needs_arrays
 @pytest.mark.parametrize(
     ("settings", "expected"), [(RBF, (0.7115, 0.6981, 0.7466)), (LINEAR, (0.6832, 0.6881, 0.7149))]

@@ -30,9 +30,9 @@ from jaxtyping import Float, Float64, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fdp_lightning.processes import one_thread
+
 DIVISIONS = ("channel", "joint")
-_LARGEST_SIDE = 1024
-"""Pixels; the smoothing matrices grow with the square of the side."""
 _TINY = 1e-6
 """Added to standard deviations, so that a map without motion stays zero."""
 
@@ -104,19 +104,7 @@ class FlowKernelMachine(nn.Module):
         super().__init__()
         if not channels or in_channels % len(channels):
             raise ValueError(f"flow_kernel got {in_channels} maps; expected a multiple of channels={list(channels)}")
-        if not 1 <= image_size <= _LARGEST_SIDE or clips < 1:
-            raise ValueError(
-                f"flow_kernel got {clips} clips of maps of {image_size} pixels; expected at least one, of 1 to "
-                f"{_LARGEST_SIDE} pixels"
-            )
-        # Checked before the matrices are computed: the time for a Gaussian grows with its width.
-        if not smoothing or not all(0 < each <= image_size for each in smoothing):
-            raise ValueError(f"flow_kernel smoothing={list(smoothing)}; expected numbers above 0, to {image_size}")
-        if not widths or not min(widths) > 0 or not divisions or not set(divisions) <= set(DIVISIONS):
-            raise ValueError(
-                f"flow_kernel widths={list(widths)}, divisions={list(divisions)}; expected numbers above 0 and some of "
-                f"{', '.join(DIVISIONS)}"
-            )
+        FlowKernelSettings(smoothing, widths, [divisions])  # checks them
         self.channels = [*channels] * (in_channels // len(channels))
         self.phase = len(channels)
         self.widths, self.divisions = tuple(widths), tuple(divisions)
@@ -219,41 +207,34 @@ class FlowKernelClassifier:
                 subject, each clip is left out in turn.
 
         Raises:
-            ValueError: there is no clip, a class number is out of range, or the maps do not fit the channels.
+            ValueError: the maps do not fit the channels.
         """
         from threadpoolctl import threadpool_limits
 
-        if not len(y) or y.min() < 0 or y.max() >= self.classes:
-            raise ValueError(
-                f"flow_kernel got {len(y)} clips of the classes {np.unique(y)}; expected classes within "
-                f"0..{self.classes - 1}"
-            )
         groups = np.arange(len(y)) if subjects is None or len(np.unique(subjects)) < 2 else subjects
         maps = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))
         known = np.unique(y)
         targets = np.full((len(y), self.classes), -1.0)
         targets[np.arange(len(y)), y] = 1
         weights = len(y) / (len(known) * np.bincount(y, minlength=self.classes)[y])
-        best, threads = -np.inf, torch.get_num_threads()
-        try:
-            torch.set_num_threads(1)  # the same sums on any number of cores
-            with threadpool_limits(1), torch.no_grad():
-                for divisions, machine, kernel in self._kernels(maps):
-                    for ridge in self.settings.ridges:
-                        inverse = np.linalg.inv(kernel + 1 + ridge * np.diag(1 / weights))
-                        weighted = inverse @ targets
-                        values = left_out(inverse, weighted, targets, groups)[:, known]
-                        for temperature in self.settings.temperatures:
-                            score = _likelihood(temperature * values, np.searchsorted(known, y), weights)
-                            if score > best:
-                                best, self.chosen = score, (divisions, ridge, temperature)
-                                self.machine = machine
-                                solution = torch.from_numpy(temperature * weighted)
-                                machine.values.copy_(solution)
-                                machine.bias.copy_(solution.sum(dim=0))
-                self.machine.unknown[[each for each in range(self.classes) if each not in known]] = -torch.inf
-        finally:
-            torch.set_num_threads(threads)
+        best = -np.inf
+        with one_thread(), threadpool_limits(1), torch.no_grad():  # the same sums on any number of cores
+            for divisions in self.settings.divisions:
+                machine = self._machine(maps, divisions)
+                kernel = machine.kernel(machine.maps).numpy()
+                for ridge in self.settings.ridges:
+                    inverse = np.linalg.inv(kernel + 1 + ridge * np.diag(1 / weights))
+                    weighted = inverse @ targets
+                    values = left_out(inverse, weighted, targets, groups)[:, known]
+                    for temperature in self.settings.temperatures:
+                        score = _likelihood(temperature * values, np.searchsorted(known, y), weights)
+                        if score > best:
+                            best, self.chosen = score, (divisions, ridge, temperature)
+                            self.machine = machine
+                            solution = torch.from_numpy(temperature * weighted)
+                            machine.values.copy_(solution)
+                            machine.bias.copy_(solution.sum(dim=0))
+            self.machine.unknown[[each for each in range(self.classes) if each not in known]] = -torch.inf
         return self
 
     def predict_proba(self, x: Shaped[np.ndarray, "m c h w"]) -> Float[np.ndarray, "m k"]:
@@ -271,16 +252,19 @@ class FlowKernelClassifier:
         """Return the fitted machine as a network, and the options that build a network of the same form."""
         return self.machine.eval(), self._options(self.machine.maps.shape, self.machine.divisions)
 
-    def _kernels(self, maps: Tensor) -> list[tuple[Sequence[str], FlowKernelMachine, np.ndarray]]:
-        found = []
-        for divisions in self.settings.divisions:
-            machine = FlowKernelMachine(self.classes, **self._options(maps.shape, divisions))
-            machine.maps.copy_(maps)
-            smooth = [_gaussian(maps.shape[-1], each) for each in self.settings.smoothing]
-            machine.smooth.copy_(torch.from_numpy(np.stack(smooth)))
-            machine.measure()
-            found.append((divisions, machine, machine.kernel(machine.maps).numpy()))
-        return found
+    def _machine(self, maps: Tensor, divisions: Sequence[str]) -> FlowKernelMachine:
+        """Return a machine that only lacks its values."""
+        from scipy.ndimage import gaussian_filter1d
+
+        machine = FlowKernelMachine(self.classes, **self._options(maps.shape, divisions))
+        machine.maps.copy_(maps)
+        columns = np.eye(
+            maps.shape[-1]
+        )  # filtered, the matrix that smooths columns, with the map mirrored at its edges
+        smooth = [gaussian_filter1d(columns, width, axis=0) for width in self.settings.smoothing]
+        machine.smooth.copy_(torch.from_numpy(np.stack(smooth)))
+        machine.measure()
+        return machine
 
     def _options(self, shape: Sequence[int], divisions: Sequence[str]) -> dict[str, Any]:
         clips, in_channels, image_size, _ = shape
@@ -317,13 +301,6 @@ def _likelihood(logits: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float
     from scipy.special import log_softmax
 
     return float(np.mean(weights * log_softmax(logits, axis=1)[np.arange(len(y)), y]))
-
-
-def _gaussian(side: int, deviation: float) -> np.ndarray:
-    """Return the matrix that smooths the columns of a map, with the map mirrored at its edges."""
-    from scipy.ndimage import gaussian_filter1d
-
-    return np.asarray(gaussian_filter1d(np.eye(side), deviation, axis=0))
 
 
 def _median(values: Float64[Tensor, "n c p"]) -> Float64[Tensor, "n c 1"]:
