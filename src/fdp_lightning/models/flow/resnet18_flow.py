@@ -18,8 +18,8 @@ import timm
 from jaxtyping import Float
 from torch import Tensor
 
-from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.imagenet import load_timm
+from fdp_lightning.models.staged_net import FlowNet
 
 
 class ResNet18Flow(FlowNet):
