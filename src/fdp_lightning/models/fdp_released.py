@@ -77,15 +77,13 @@ class FDPReleased(FDP):
         features = super().forward_features
         if self.frame_batches == "folded":
             return features(clips, mask)
-        if mask is None and self._norms_by_frame(b):
-            parts = clips.transpose(0, 1).split(self.frames_at_once or t)  # t2 b c h w
-            maps = [[of_level.flatten(0, 1) for of_level in features(part)] for part in parts]
-            return [torch.cat(of_level).unflatten(0, (t, b)).transpose(0, 1) for of_level in zip(*maps, strict=True)]
-        self._norms_by_frame(None)
+        # With padding, frame indices differ in their number of maps.
+        together = self._norms_by_frame(b if mask is None else None) and mask is None
+        parts = clips.transpose(0, 1).split((self.frames_at_once or t) if together else 1)  # t2 b c h w
         # A step without a real frame is an empty batch, from which batch norm computes no statistics.
-        masks = [None] * t if mask is None else mask.split(1, dim=1)
-        maps = [features(*step) for step in zip(clips.split(1, dim=1), masks, strict=True)]
-        return [torch.cat(of_level, dim=1) for of_level in zip(*maps, strict=True)]
+        masks = [None] * len(parts) if mask is None else mask.T.split(1)
+        maps = [[m.flatten(0, 1) for m in features(*part)] for part in zip(parts, masks, strict=True)]
+        return [torch.cat(of_level).unflatten(0, (t, b)).transpose(0, 1) for of_level in zip(*maps, strict=True)]
 
     def _norms_by_frame(self, clips: int | None) -> bool:
         """Make the backbone's batch norms use statistics per frame index; return False if one cannot (under DDP)."""
@@ -305,16 +303,17 @@ class SegNet(nn.Module):
             narrower = _ENCODER[stage - 2][-1] if stage > 1 else 1
             for layer in range(len(widths), 0, -1):
                 out = narrower if layer == 1 else widths[0]
-                self._add(f"{stage}{layer}d", width, out, normalised=(stage, layer) != (1, 1))
+                self._add(f"{stage}{layer}d", width, out)
                 width = out
 
-    def _add(self, name: str, in_channels: int, out_channels: int, normalised: bool = True) -> None:
+    def _add(self, name: str, in_channels: int, out_channels: int) -> None:
         self.add_module(f"conv{name}", Conv3x3(in_channels, out_channels))
-        if normalised:
+        if name != "11d":
             self.add_module(f"bn{name}", nn.BatchNorm2d(out_channels, momentum=0.1))
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
-        return F.relu(self.get_submodule(f"bn{name}")(self.get_submodule(f"conv{name}")(x)))
+        x = self.get_submodule(f"conv{name}")(x)
+        return x if name == "11d" else F.relu(self.get_submodule(f"bn{name}")(x))
 
     def _encode(self, stage: int, x: Tensor) -> tuple[Tensor, Tensor]:
         for layer in range(1, len(_ENCODER[stage - 1]) + 1):
@@ -324,8 +323,7 @@ class SegNet(nn.Module):
     def _decode(self, stage: int, x: Tensor, places: Tensor) -> Tensor:
         x = _unpool(x, places)
         for layer in range(len(_ENCODER[stage - 1]), 0, -1):
-            last = (stage, layer) == (1, 1)
-            x = self.get_submodule("conv11d")(x) if last else self._layer(f"{stage}{layer}d", x)
+            x = self._layer(f"{stage}{layer}d", x)
         return x
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b 1 h2 w2"]:

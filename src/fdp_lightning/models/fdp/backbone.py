@@ -40,11 +40,12 @@ class Stage:
     repeats: int = 1
 
     def __post_init__(self) -> None:
-        numbers = vars(self).values()
-        whole = all(isinstance(number, int) and number >= 0 for number in numbers)
-        blocks = self.n_local + self.n_global > 0 and min(self.repeats, self.sr_ratio) > 0
-        widths = (self.width > 0 or not self.n_local) and (self.global_width > 0 or not self.n_global)
-        if not (whole and blocks and widths):
+        if (
+            not all(isinstance(number, int) and number >= 0 for number in vars(self).values())
+            or not self.repeats * self.sr_ratio * (self.n_local + self.n_global)
+            or (self.n_local and not self.width)
+            or (self.n_global and not self.global_width)
+        ):
             raise ValueError(
                 f"{self}; expected whole numbers, n_local + n_global, repeats and sr_ratio of at least 1, width if "
                 "there are local and global_width if there are global aggregators"

@@ -10,7 +10,7 @@ Deviations: a second order, poolings on running means and D at several resolutio
 
 In the order of the data flow:
     Backbone     frames I_1..I_T → maps of each frame, at one or more resolutions         backbone.py, blocks.py
-    head block   the coarsest map → F_t                                                   `Spatial`, `Map64`
+    head block   the coarsest map → F_t: the map itself, or one of 64×64                  `Map64`
     RankScorer   F_t → s_t, trained so that s_1 < … < s_T                                 rank_losses.py
     RankPooling  maps and s → D, the dynamic representation, at each resolution           rank_pooling.py
     MERHead      D → logits
@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from fdp_lightning.models.fdp.blocks import MapShape
 from fdp_lightning.models.fdp.rank_pooling import READS, RankPooling
 from fdp_lightning.models.frame_mask import Mask, masked, mean_over_time, onset_frames, running_means
+
+HEAD_BLOCKS = ("spatial", "map64")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class FDP(nn.Module):
         classes: number of classes or action units, k.
         image_size: side of the frames, pixels.
         frames: number of frames per clip, T.
-        head_block: 'spatial' (O) or 'map64' (R).
+        head_block: 'spatial' to keep the last map with its spatial layout (O), or 'map64' (R).
         finer_maps: strides (image pixels per position) of finer maps of the backbone that D is pooled from, in addition
             to the feature maps (O); if empty, D has only the resolution of the feature maps.
         pooling: one or more of `rank_pooling.POOLINGS`; their D are concatenated.
@@ -109,8 +111,9 @@ class FDP(nn.Module):
             raise ValueError(f"T = {frames} frames (data.sampling.frames); expected at least 1")
         self.backbone = backbone
         *finer, (channels, side) = self._maps_of(backbone, image_size, finer_maps)
-        self.head_block = HEAD_BLOCKS[head_block](channels)
-        feature = (self.head_block.out_channels, self.head_block.side or side)
+        mapped = head_block == "map64"
+        self.head_block = Map64(channels) if mapped else nn.Identity()
+        feature = (1, Map64.side) if mapped else (channels, side)
         names = [pooling] if isinstance(pooling, str) else list(pooling)
         self.pooling = self.make_pooling(names, [*finer, feature], frames, running_means, gate_temperature)
         orders = sorted({READS[name] for name in names if name in READS})
@@ -199,21 +202,6 @@ class FDP(nn.Module):
         return f"{self._summary}, {count(self)} parameters{''.join(parts)}"
 
 
-class Spatial(nn.Module):
-    """Keep the last feature map with its spatial layout (O)."""
-
-    side = None
-    """Side of the output; None: that of the input."""
-
-    def __init__(self, in_channels: int) -> None:
-        super().__init__()
-        self.out_channels = in_channels
-
-    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Return the maps themselves."""
-        return maps
-
-
 class Map64(nn.Module):
     """Global average, then a linear layer to 4096 values, read as one 64×64 map (R)."""
 
@@ -224,14 +212,12 @@ class Map64(nn.Module):
         self.project = nn.Linear(in_channels, self.side**2)
         nn.init.trunc_normal_(self.project.weight, std=0.02)  # like the backbone (R)
         nn.init.zeros_(self.project.bias)
-        self.out_channels = 1
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 64 64"]:
         """Return one map per frame, whose positions are outputs of the linear layer."""
         return self.project(maps.mean(dim=(2, 3))).unflatten(1, (1, self.side, self.side))
 
 
-HEAD_BLOCKS: dict[str, type[Spatial] | type[Map64]] = {"spatial": Spatial, "map64": Map64}
 ORDERS = ("chronological", "intensity")
 
 

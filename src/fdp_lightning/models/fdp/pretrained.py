@@ -15,31 +15,17 @@ from fdp_lightning.models.imagenet import imagenet_weights
 log = logging.getLogger("fdp_lightning")
 
 _ARCHITECTURE = "nextvit_small"
-_LOCAL = {
-    "patch_embed": "patch_embed",
-    "mhca.group_conv3x3": "attention.conv",
-    "mhca.norm": "attention.norm",
-    "mhca.projection": "attention.project",
+_BOTH = {"patch_embed": "patch_embed", "mlp.fc1": "mlp.expand", "mlp.fc2": "mlp.project"}
+_LOCAL = _BOTH | {
+    "mhca.group_conv3x3": "attention.conv", "mhca.norm": "attention.norm", "mhca.projection": "attention.project",
     "norm": "norm",
-    "mlp.fc1": "mlp.expand",
-    "mlp.fc2": "mlp.project",
-}
-_GLOBAL = {
-    "patch_embed": "patch_embed",
-    "norm1": "norm",
-    "e_mhsa.q": "attention.query",
-    "e_mhsa.k": "attention.key",
-    "e_mhsa.v": "attention.value",
-    "e_mhsa.proj": "attention.project",
-    "e_mhsa.norm": "attention.norm",
-    "projection": "to_local",
-    "mhca.group_conv3x3": "local.conv",
-    "mhca.norm": "local.norm",
-    "mhca.projection": "local.project",
+}  # fmt: skip
+_GLOBAL = _BOTH | {
+    "norm1": "norm", "e_mhsa.q": "attention.query", "e_mhsa.k": "attention.key", "e_mhsa.v": "attention.value",
+    "e_mhsa.proj": "attention.project", "e_mhsa.norm": "attention.norm", "projection": "to_local",
+    "mhca.group_conv3x3": "local.conv", "mhca.norm": "local.norm", "mhca.projection": "local.project",
     "norm2": "mlp_norm",
-    "mlp.fc1": "mlp.expand",
-    "mlp.fc2": "mlp.project",
-}
+}  # fmt: skip
 
 
 def from_nextvit(
