@@ -21,7 +21,6 @@ subjects are never used.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,36 +31,18 @@ from torch.nn import functional as F
 
 from fdp_lightning.processes import one_thread
 
-DIVISIONS = ("channel", "joint")
+SMOOTHING = (0.7, 1.0, 1.5)
+"""Standard deviations of the smoothing Gaussians, pixels; averaged over."""
+WIDTHS = (0.5, 1.0, 2.0)
+"""Exponents of the kernels, per median squared distance; averaged over."""
+DIVISIONS = (("channel", "joint"), ("channel",), ("joint",))
+"""Candidates of the division; two are averaged over."""
+RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Candidates of λ."""
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
+"""Candidates of the factor of the values before the softmax."""
 _TINY = 1e-6
 """Added to standard deviations, so that a map without motion stays zero."""
-
-
-@dataclass(frozen=True)
-class FlowKernelSettings:
-    """Settings that are averaged over, and candidates that `fit` chooses from.
-
-    Attributes:
-        smoothing: standard deviations of the smoothing Gaussians, pixels; averaged over.
-        widths: exponents of the kernels, per median squared distance; averaged over.
-        divisions: candidate lists of `DIVISIONS`; a list of two is averaged over.
-        ridges: candidates of λ.
-        temperatures: candidate factors of the values before the softmax.
-    """
-
-    smoothing: Sequence[float] = (0.7, 1.0, 1.5)
-    widths: Sequence[float] = (0.5, 1.0, 2.0)
-    divisions: Sequence[Sequence[str]] = (("channel", "joint"), ("channel",), ("joint",))
-    ridges: Sequence[float] = (0.03, 0.1, 0.3, 1.0, 3.0)
-    temperatures: Sequence[float] = (1.0, 1.5, 2.0, 3.0)
-
-    def __post_init__(self) -> None:
-        for name in ("smoothing", "widths", "ridges", "temperatures"):
-            numbers = getattr(self, name)
-            if not numbers or min(numbers) <= 0:
-                raise ValueError(f"flow_kernel {name}={list(numbers)}; expected numbers above 0")
-        if not self.divisions or not all(self.divisions) or not set().union(*self.divisions) <= set(DIVISIONS):
-            raise ValueError(f"flow_kernel divisions={self.divisions}; expected lists of {', '.join(DIVISIONS)}")
 
 
 class FlowKernelMachine(nn.Module):
@@ -73,9 +54,9 @@ class FlowKernelMachine(nn.Module):
         channels: channels of each phase, in order; u is negated in a mirror image.
         in_channels: number of channels, all phases together.
         image_size: side of the maps, pixels.
-        smoothing: see `FlowKernelSettings`.
-        widths: see `FlowKernelSettings`.
-        divisions: the chosen list of `DIVISIONS`.
+        smoothing: see `SMOOTHING`.
+        widths: see `WIDTHS`.
+        divisions: the chosen of `DIVISIONS`.
     """
 
     about = "kernel ridge regression on flow maps"
@@ -104,7 +85,8 @@ class FlowKernelMachine(nn.Module):
         super().__init__()
         if not channels or in_channels % len(channels):
             raise ValueError(f"flow_kernel got {in_channels} maps; expected a multiple of channels={list(channels)}")
-        FlowKernelSettings(smoothing, widths, [divisions])  # checks them
+        if not widths or min(widths) <= 0 or not divisions or not set(divisions) <= set(DIVISIONS[0]):
+            raise ValueError(f"flow_kernel got {widths=}, {divisions=}; expected numbers above 0, and channel or joint")
         self.channels = [*channels] * (in_channels // len(channels))
         self.phase = len(channels)
         self.widths, self.divisions = tuple(widths), tuple(divisions)
@@ -168,7 +150,7 @@ class FlowKernelClassifier:
         classes: number of classes of the protocol, k; a class without training clips is never predicted.
         channels: channels of each phase of the input, in order.
         phases: phases of the input; maps of directions are refused, because they have no mirror image.
-        settings: settings of the classifier.
+        divisions: candidates of the divisions.
 
     Raises:
         ValueError: a phase is a map of directions.
@@ -185,14 +167,14 @@ class FlowKernelClassifier:
         classes: int = 3,
         channels: Sequence[str] = ("u", "v", "strain"),
         phases: Sequence[str] = ("onset_apex",),
-        settings: FlowKernelSettings = FlowKernelSettings(),
+        divisions: Sequence[Sequence[str]] = DIVISIONS,
     ) -> None:
         if directions := [phase for phase in phases if phase.endswith("_direction")]:
             raise ValueError(
                 f"flow_kernel mirrors its maps, but input.phases={directions} are maps of directions; expected phases "
                 "of flow"
             )
-        self.classes, self.channels, self.settings = classes, tuple(channels), settings
+        self.classes, self.channels, self.divisions = classes, tuple(channels), divisions
         self.chosen: tuple[Sequence[str], float, float] | None = None
 
     def fit(
@@ -219,14 +201,14 @@ class FlowKernelClassifier:
         weights = len(y) / (len(known) * np.bincount(y, minlength=self.classes)[y])
         best = -np.inf
         with one_thread(), threadpool_limits(1), torch.no_grad():  # the same sums on any number of cores
-            for divisions in self.settings.divisions:
+            for divisions in self.divisions:
                 machine = self._machine(maps, divisions)
                 kernel = machine.kernel(machine.maps).numpy()
-                for ridge in self.settings.ridges:
+                for ridge in RIDGES:
                     inverse = np.linalg.inv(kernel + 1 + ridge * np.diag(1 / weights))
                     weighted = inverse @ targets
                     values = left_out(inverse, weighted, targets, groups)[:, known]
-                    for temperature in self.settings.temperatures:
+                    for temperature in TEMPERATURES:
                         score = _likelihood(temperature * values, np.searchsorted(known, y), weights)
                         if score > best:
                             best, self.chosen = score, (divisions, ridge, temperature)
@@ -258,10 +240,8 @@ class FlowKernelClassifier:
 
         machine = FlowKernelMachine(self.classes, **self._options(maps.shape, divisions))
         machine.maps.copy_(maps)
-        columns = np.eye(
-            maps.shape[-1]
-        )  # filtered, the matrix that smooths columns, with the map mirrored at its edges
-        smooth = [gaussian_filter1d(columns, width, axis=0) for width in self.settings.smoothing]
+        # The matrices that smooth the columns of a map, with the map mirrored at its edges.
+        smooth = [gaussian_filter1d(np.eye(maps.shape[-1]), width, axis=0) for width in SMOOTHING]
         machine.smooth.copy_(torch.from_numpy(np.stack(smooth)))
         machine.measure()
         return machine
@@ -270,8 +250,7 @@ class FlowKernelClassifier:
         clips, in_channels, image_size, _ = shape
         return {
             "clips": clips, "channels": list(self.channels), "in_channels": in_channels, "image_size": image_size,
-            "smoothing": list(self.settings.smoothing), "widths": list(self.settings.widths),
-            "divisions": list(divisions),
+            "smoothing": list(SMOOTHING), "widths": list(WIDTHS), "divisions": list(divisions),
         }  # fmt: skip
 
 
@@ -281,13 +260,9 @@ def left_out(
     targets: Float[np.ndarray, "n k"],
     groups: Shaped[np.ndarray, " n"],
 ) -> Float[np.ndarray, "n k"]:
-    """Return the values of each clip by the machine that is fitted without the clips of its group.
+    """Return the values of each clip by the machine that is fitted without the clips of its group (its subject).
 
-    Args:
-        inverse: M⁻¹ of the formula at the top of this file.
-        weighted: α = M⁻¹ Y.
-        targets: Y, 1 for a clip's class and −1 for the others.
-        groups: group of each clip, for example its subject.
+    By the formula at the top of this file, from M⁻¹, α = M⁻¹ Y, and Y: 1 for a clip's class and −1 for the others.
     """
     values = np.empty_like(targets)
     for group in np.unique(groups):
