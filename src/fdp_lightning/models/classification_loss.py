@@ -47,12 +47,7 @@ def emotion_loss(
 ) -> Float[Tensor, ""]:
     """Return `Σ_b w_b (1 - p_b)^focal · CE_b / Σ_b w_b`, with p_b the probability of the true class and w_b its weight.
 
-    Args:
-        logits: logits of the classes.
-        target: class numbers.
-        weights: weights of the classes; None for 1 each.
-        smoothing: share of the target spread evenly over all classes [2].
-        focal: exponent γ [3]; 0 is plain cross-entropy.
+    `smoothing` is the share of the target spread evenly over all classes [2], `focal` the exponent γ of [3]; 0: none.
     """
     loss = F.cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")
     if focal > 0:
@@ -101,15 +96,8 @@ def unit_loss(
 ) -> Float[Tensor, ""]:
     """Return the mean over clips and units of `−(1 - p_r)^focal · (w q log p + (1 - q) log(1 - p))`.
 
-    p is the probability that the unit is shown, p_r that of the correct decision, w the unit's positive weight and q
-    the smoothed target.
-
-    Args:
-        logits: logits of the units.
-        target: 1 where a unit is shown, else 0.
-        weights: weights of the units where they are shown; None for 1 each.
-        smoothing: share ε of the target spread evenly over presence and absence: q is 1 - ε/2 or ε/2.
-        focal: exponent γ [3]; 0 is plain binary cross-entropy.
+    p is the probability that the unit is shown, p_r that of the correct decision and w the unit's positive weight. The
+    target, 1 where a unit is shown, is smoothed to q = 1 - ε/2 or ε/2, with ε = `smoothing`.
     """
     target = target.to(logits.dtype)
     wanted = target * (1 - smoothing) + smoothing / 2

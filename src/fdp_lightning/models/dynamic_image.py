@@ -49,11 +49,9 @@ def motion_intensity(
 ) -> Float[Tensor, "b t"]:
     """Return the distance of each frame from the onset frame, the clip's first (O: the measure of [2] is not public).
 
-    Args:
-        frames: frames of the clips.
-        mask: real frames; intensity is 0 at the others.
-        measure: 'difference', the mean absolute difference of grey values; or 'flow', the mean magnitude of the normal
-            flow `|I_t - I_onset| |∇I| / (|∇I|² + ε)`, in pixels: the part of optical flow that two images determine.
+    The measure is 'difference', the mean absolute difference of grey values; or 'flow', the mean magnitude of the
+    normal flow `|I_t - I_onset| |∇I| / (|∇I|² + ε)`, in pixels: the part of optical flow that two images determine.
+    Intensity is 0 at frames that are not real.
     """
     mask = real_frames(frames, mask)
     onset = onset_frames(frames, mask)
@@ -73,11 +71,7 @@ def apex_index(
 ) -> Int[Tensor, " b"]:
     """Return the index of the frame nearest to the annotated apex; without one, of the frame farthest from onset (O).
 
-    Args:
-        frames: frames of the clips.
-        frame_number: number of each frame in the recording; required with `apex`.
-        apex: annotated frame number, or NaN.
-        mask: real frames.
+    The number of each frame in the recording is required with `apex`, the annotated frame number (NaN: none).
     """
     mask = real_frames(frames, mask)
     by_motion = motion_intensity(frames, mask).masked_fill(~mask, -1).argmax(dim=1)
@@ -145,8 +139,6 @@ def min_max(images: Float[Tensor, "b c h w"], eps: float = 1e-6) -> Float[Tensor
 def signed(images: Float[Tensor, "b c h w"], scale: Tensor) -> Float[Tensor, "b c h w"]:
     """Map images from ±4 `scale` to [0, 1], clipped, with 0.5 for no motion (O); keeps sign and magnitude.
 
-    Args:
-        images: dynamic images.
-        scale: root mean square of the dynamic images of the training clips.
+    The scale is the root mean square of the training clips' dynamic images.
     """
     return (0.5 + images / (8 * scale)).clamp(0, 1)

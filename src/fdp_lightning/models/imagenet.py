@@ -17,8 +17,7 @@ def imagenet_weights(architecture: str, source: bool | str, option: str) -> Mapp
 
     Args:
         architecture: name of the network in timm.
-        source: True for weights that timm fetches and caches; otherwise the path of a file of such weights, safetensors
-            or a state dict that `torch.load(weights_only=True)` reads.
+        source: True for weights that timm fetches and caches; otherwise the path of a file of them, see `read_weights`.
         option: name of the option that holds the source, for messages.
 
     Raises:

@@ -183,8 +183,7 @@ def _global_only(stage: Stage) -> Stage:
 
 def _blocks(stage: Stage, attention: bool) -> list[tuple[str, int]]:
     """Return kind of aggregator and stride of each block of a stage; the first block has the stage's stride."""
-    once = ["local"] * stage.n_local + ["global"] * (stage.n_global if attention else 0)
-    kinds = once * stage.repeats
+    kinds = (["local"] * stage.n_local + ["global"] * (stage.n_global if attention else 0)) * stage.repeats
     return [(kind, stage.stride if i == 0 else 1) for i, kind in enumerate(kinds)]
 
 
@@ -197,16 +196,11 @@ def _initialise(module: nn.Module) -> None:
 
 
 def recomputed(block: nn.Module, call: Callable[..., Any], *inputs: Tensor, when: bool = True) -> Any:
-    """Return `call(*inputs)`, keeping only the inputs and recomputing the rest for the gradient.
+    """Return `call(*inputs)`, keeping only the inputs and recomputing the rest for the gradient; if `when`.
 
     Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174); the
-    recomputation draws the same random masks.
-
-    Args:
-        block: module with the batch norms that `call` uses; they update their running statistics only the first time.
-        call: function to compute.
-        inputs: arguments of `call`.
-        when: False to keep everything.
+    recomputation draws the same random masks. The batch norms that `call` uses are those of `block`; they update their
+    running statistics only the first time.
     """
     if not (when and torch.is_grad_enabled()):
         return call(*inputs)

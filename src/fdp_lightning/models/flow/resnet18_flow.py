@@ -30,7 +30,7 @@ class ResNet18Flow(FlowNet):
         in_channels: channels of the maps.
         image_size: side of the maps, pixels.
         pretrained: False for random initialisation; True for ImageNet weights, which timm fetches and caches; or the
-            path of a file of such weights, safetensors or a state dict that `torch.load(weights_only=True)` reads.
+            path of a file of them, see `read_weights`.
 
     Raises:
         ValueError: the weights cannot be fetched or read.
