@@ -18,7 +18,7 @@ class StagedNet(nn.Module):
     representation = "features"
     in_channels: int
     image_size: int
-    classify: nn.Module
+    classify: nn.Linear
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int, Shaped
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -191,8 +192,6 @@ class FlowKernelClassifier:
         Raises:
             ValueError: the maps do not fit the channels.
         """
-        from threadpoolctl import threadpool_limits
-
         groups = np.arange(len(y)) if subjects is None or len(np.unique(subjects)) < 2 else subjects
         maps = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))
         known = np.unique(y)

@@ -15,13 +15,14 @@ largest probability may belong to another class.
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int, Shaped
+from threadpoolctl import threadpool_limits
 
-if TYPE_CHECKING:
-    from fdp_lightning.models.classical.fitted_svc import FittedSVC
+from fdp_lightning.models.classical.fitted_svc import FittedSVC
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,6 @@ class FeatureClassifier:
         """
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
-        from threadpoolctl import threadpool_limits
 
         rows = self.features(x)
         self._known = np.unique(y)
@@ -112,8 +112,6 @@ class FeatureClassifier:
         raise NotImplementedError
 
     def _kernel_of(self, x: np.ndarray) -> np.ndarray:
-        from threadpoolctl import threadpool_limits
-
         with threadpool_limits(1, user_api="blas"):
             return self._kernel(self._scaler.transform(self.features(x)))
 
@@ -133,12 +131,8 @@ class SupportVectorClassifier(FeatureClassifier):
         """Return the values of each clip in one row."""
         return x.reshape(len(x), -1).astype(np.float64)
 
-    def as_network(self) -> tuple["FittedSVC", dict[str, object]]:
+    def as_network(self) -> tuple[FittedSVC, dict[str, object]]:
         """Return the fitted classifier as a network, and the options that build a network of the same form."""
-        import torch
-
-        from fdp_lightning.models.classical.fitted_svc import FittedSVC
-
         features, support = self._training.shape[1], [0] * self.classes
         if len(self._known) == 1:  # the prediction is constant, and no machine was fitted
             support[self._known[0]] = 1
