@@ -47,7 +47,7 @@ LINEAR = SVCSettings("linear", 1.0, standardised=False)
 
 
 class FeatureClassifier:
-    """A support vector classifier on the rows of `features`; call `fit`, then `predict` or `predict_proba`.
+    """A support vector classifier on the rows of `features`; call `fit`, then `predict_proba`.
 
     Args:
         classes: number of classes of the protocol, k; a class without training clips is never predicted.
@@ -83,14 +83,8 @@ class FeatureClassifier:
                 self._svc.fit(self._kernel(self._training), y)
         return self
 
-    def predict(self, x: Shaped[np.ndarray, "m ..."]) -> Int[np.ndarray, " m"]:
-        """Predict the class of each clip."""
-        if len(self._known) == 1:
-            return np.full(len(x), self._known[0])
-        return np.asarray(self._svc.predict(self._kernel_of(x)))
-
     def predict_proba(self, x: Shaped[np.ndarray, "m ..."]) -> Float[np.ndarray, "m k"]:
-        """Return uncalibrated probabilities, largest for `predict`'s class; 0 for classes without training clips."""
+        """Return uncalibrated probabilities, largest for libsvm's class; 0 for classes without training clips."""
         from scipy.special import softmax
 
         probabilities = np.zeros((len(x), self.classes))

@@ -307,22 +307,21 @@ class MERHead(nn.Module):
         super().__init__()
         if reads < 1:
             raise ValueError(f"reads={reads} of the MER head; expected at least 1")
-        self.readings = nn.ModuleList(_reading(*shape, classes, hidden, dropout) for shape in maps[-reads:])
+        self.readings = nn.ModuleList(
+            nn.Sequential(
+                # D is a difference over time and small; batch norm rescales it for the layers.
+                nn.BatchNorm2d(channels),
+                nn.Conv2d(channels, hidden, 1, bias=False),
+                nn.BatchNorm2d(hidden),
+                nn.ReLU(inplace=True),
+                nn.Flatten(),
+                nn.Dropout(dropout),
+                nn.Linear(hidden * side**2, classes),
+            )
+            for channels, side in maps[-reads:]
+        )
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b k"]:
         """Map D of all resolutions to logits."""
         maps = representation[-len(self.readings) :]
         return torch.stack([reading(d) for reading, d in zip(self.readings, maps, strict=True)]).sum(dim=0)
-
-
-def _reading(channels: int, side: int, classes: int, hidden: int, dropout: float) -> nn.Module:
-    return nn.Sequential(
-        # D is a difference over time and small; batch norm rescales it for the layers.
-        nn.BatchNorm2d(channels),
-        nn.Conv2d(channels, hidden, 1, bias=False),
-        nn.BatchNorm2d(hidden),
-        nn.ReLU(inplace=True),
-        nn.Flatten(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden * side**2, classes),
-    )
