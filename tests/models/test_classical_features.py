@@ -52,8 +52,6 @@ def test_lbp_top_distinguishes_time_from_position() -> None:
     assert xy[-2] == 1  # each frame is flat
     np.testing.assert_array_equal(xt, yt)
     assert xt[-2] == 0 and xt.max() == 1  # and brighter than the previous one
-    with pytest.raises(ValueError, match="overlap"):
-        LBPTOPClassifier(overlap=1.0)
 
 
 def test_colours_are_averaged_and_blocks_cover_the_face() -> None:

@@ -7,7 +7,6 @@ import torch
 from fdp_lightning.models.classical.flow_kernel import (
     FlowKernelClassifier,
     FlowKernelMachine,
-    FlowKernelSettings,
     left_out,
 )
 from tests.megc2019_arrays import needs_arrays
@@ -47,7 +46,7 @@ def test_it_learns_and_ignores_mirroring_and_the_scale_of_each_channel() -> None
     assert (probabilities.argmax(axis=1) == truth).mean() > 0.8
     mirrored = others[..., ::-1] * np.array([-1, 1, 1], np.float32)[:, None, None]
     np.testing.assert_allclose(fitted.predict_proba(mirrored), probabilities, atol=1e-6)
-    by_channel = FlowKernelClassifier(3, settings=FlowKernelSettings(divisions=[["channel"]])).fit(x, y, subjects)
+    by_channel = FlowKernelClassifier(3, divisions=[["channel"]]).fit(x, y, subjects)
     stretched = others * np.array([3, 0.5, 20])[:, None, None] + np.array([0.5, -1, 4])[:, None, None]
     np.testing.assert_allclose(by_channel.predict_proba(stretched), by_channel.predict_proba(others), atol=1e-4)
 
@@ -79,7 +78,7 @@ def test_the_network_agrees_with_the_classifier_and_never_predicts_an_unseen_cla
 
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="divisions"):
-        FlowKernelSettings(divisions=[["pixel"]])
+        FlowKernelClassifier(3, divisions=[["pixel"]]).fit(*clips(9, 6))
     with pytest.raises(ValueError, match="onset_apex_direction"):
         FlowKernelClassifier(3, phases=["onset_apex", "onset_apex_direction"])
 

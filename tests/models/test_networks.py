@@ -19,10 +19,9 @@ from fdp_lightning.models.flow import (
     sssnet,
     ststnet,
 )
-from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.frames import afn, dianet, mmnet
-from fdp_lightning.models.frames.frame_net import FrameNet
 from fdp_lightning.models.parts import networks
+from fdp_lightning.models.staged_net import FlowNet, FrameNet
 
 SMALL = {"width": 12, "depths": (1, 1, 2)}
 NETWORKS: dict[str, tuple[Callable[..., FlowNet | FrameNet], dict]] = {
@@ -79,7 +78,7 @@ def size(model: nn.Module) -> int:
 
 
 def test_every_registered_network_is_tested_here() -> None:
-    assert {*networks(FlowNet), *networks(FrameNet)} == {make for make, _ in NETWORKS.values()}
+    assert {*networks("flow"), *networks("frames")} == {make for make, _ in NETWORKS.values()}
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -130,7 +129,7 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
     assert without == invisible | (idle if name == "htnet" else set())
 
 
-@pytest.mark.parametrize("name", [name for name, (make, _) in NETWORKS.items() if make in networks(FlowNet)])
+@pytest.mark.parametrize("name", [name for name, (make, _) in NETWORKS.items() if make in networks("flow")])
 def test_the_input_is_the_published_one(name: str) -> None:
     config = configuration(f"model={name}")
     with torch.device("meta"):

@@ -49,11 +49,9 @@ def motion_intensity(
 ) -> Float[Tensor, "b t"]:
     """Return the distance of each frame from the onset frame, the clip's first (O: the measure of [2] is not public).
 
-    Args:
-        frames: frames of the clips.
-        mask: real frames; intensity is 0 at the others.
-        measure: 'difference', the mean absolute difference of grey values; or 'flow', the mean magnitude of the normal
-            flow `|I_t - I_onset| |∇I| / (|∇I|² + ε)`, in pixels: the part of optical flow that two images determine.
+    The measure is 'difference', the mean absolute difference of grey values; or 'flow', the mean magnitude of the
+    normal flow `|I_t - I_onset| |∇I| / (|∇I|² + ε)`, in pixels: the part of optical flow that two images determine.
+    Intensity is 0 at frames that are not real.
     """
     mask = real_frames(frames, mask)
     onset = onset_frames(frames, mask)
@@ -62,8 +60,6 @@ def motion_intensity(
         across, down = torch.gradient(onset, dim=(4, 3))
         steepness = (across.square() + down.square() + 1e-24).sqrt()  # the constant avoids 0/0 in the derivative
         change = change * steepness / (steepness.square() + 1e-3)  # ε: a grey step of about 0.03 per pixel is noise
-    elif measure != "difference":
-        raise ValueError(f"unknown motion measure '{measure}'; allowed are {', '.join(MOTION_MEASURES)}")
     return change.mean(dim=(2, 3, 4))
 
 
@@ -75,11 +71,7 @@ def apex_index(
 ) -> Int[Tensor, " b"]:
     """Return the index of the frame nearest to the annotated apex; without one, of the frame farthest from onset (O).
 
-    Args:
-        frames: frames of the clips.
-        frame_number: number of each frame in the recording; required with `apex`.
-        apex: annotated frame number, or NaN.
-        mask: real frames.
+    The number of each frame in the recording is required with `apex`, the annotated frame number (NaN: none).
     """
     mask = real_frames(frames, mask)
     by_motion = motion_intensity(frames, mask).masked_fill(~mask, -1).argmax(dim=1)
@@ -99,7 +91,7 @@ def frame_weights(
     """Return the weights of the frames in the dynamic image of `kind`; those of a clip sum to zero.
 
     Args:
-        frames: frames of the clips, t >= 1.
+        frames: frames of the clips, at least one each.
         kind: 'exact' or 'simple' [1]; 'onset_apex' or 'apex_offset' [3], exact weights over that phase, including the
             apex; 'intensity' [2], exact weights over the frames sorted by motion intensity.
         mask: real frames; weights are 0 at the others.
@@ -108,8 +100,6 @@ def frame_weights(
     """
     if kind not in DYNAMIC_IMAGES:
         raise ValueError(f"unknown dynamic image '{kind}'; allowed are {', '.join(DYNAMIC_IMAGES)}")
-    if frames.shape[1] < 1:
-        raise ValueError("a dynamic image needs at least one frame; got T = 0")
     mask = real_frames(frames, mask)
     if kind in ("onset_apex", "apex_offset"):
         apex = apex_index(frames, mask=mask) if apex is None else apex
@@ -149,8 +139,6 @@ def min_max(images: Float[Tensor, "b c h w"], eps: float = 1e-6) -> Float[Tensor
 def signed(images: Float[Tensor, "b c h w"], scale: Tensor) -> Float[Tensor, "b c h w"]:
     """Map images from ±4 `scale` to [0, 1], clipped, with 0.5 for no motion (O); keeps sign and magnitude.
 
-    Args:
-        images: dynamic images.
-        scale: root mean square of the dynamic images of the training clips.
+    The scale is the root mean square of the training clips' dynamic images.
     """
     return (0.5 + images / (8 * scale)).clamp(0, 1)

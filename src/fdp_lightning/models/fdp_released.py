@@ -31,7 +31,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fdp_lightning.models.fdp.backbone import Backbone, recomputed
 from fdp_lightning.models.fdp.blocks import LocalRelationalAggregator, MapShape
-from fdp_lightning.models.fdp.network import FDP, check_mer_head
+from fdp_lightning.models.fdp.network import FDP
 from fdp_lightning.models.fdp.rank_pooling import RankPooling, Scores
 from fdp_lightning.models.frame_mask import Mask, masked
 from fdp_lightning.models.small_maps import Conv3x3
@@ -77,15 +77,13 @@ class FDPReleased(FDP):
         features = super().forward_features
         if self.frame_batches == "folded":
             return features(clips, mask)
-        if mask is None and self._norms_by_frame(b):
-            parts = clips.transpose(0, 1).split(self.frames_at_once or t)  # t2 b c h w
-            maps = [[of_level.flatten(0, 1) for of_level in features(part)] for part in parts]
-            return [torch.cat(of_level).unflatten(0, (t, b)).transpose(0, 1) for of_level in zip(*maps, strict=True)]
-        self._norms_by_frame(None)
+        # With padding, frame indices differ in their number of maps.
+        together = self._norms_by_frame(b if mask is None else None) and mask is None
+        parts = clips.transpose(0, 1).split((self.frames_at_once or t) if together else 1)  # t2 b c h w
         # A step without a real frame is an empty batch, from which batch norm computes no statistics.
-        masks = [None] * t if mask is None else mask.split(1, dim=1)
-        maps = [features(*step) for step in zip(clips.split(1, dim=1), masks, strict=True)]
-        return [torch.cat(of_level, dim=1) for of_level in zip(*maps, strict=True)]
+        masks = [None] * len(parts) if mask is None else mask.T.split(1)
+        maps = [[m.flatten(0, 1) for m in features(*part)] for part in zip(parts, masks, strict=True)]
+        return [torch.cat(of_level).unflatten(0, (t, b)).transpose(0, 1) for of_level in zip(*maps, strict=True)]
 
     def _norms_by_frame(self, clips: int | None) -> bool:
         """Make the backbone's batch norms use statistics per frame index; return False if one cannot (under DDP)."""
@@ -136,15 +134,9 @@ class FrameBatchNorm(_BatchNorm):
         """Accept any shape (n, c, …)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise maps (n, c, …).
-
-        Raises:
-            ValueError: n is not a multiple of `clips`.
-        """
+        """Normalise maps (n, c, …)."""
         if self.clips is None or not self.training or self.clips == len(input):
             return super().forward(input)
-        if len(input) % self.clips:
-            raise ValueError(f"{len(input)} maps are not the frames of {self.clips} clips")
         return torch.cat([super(FrameBatchNorm, self).forward(frame) for frame in input.split(self.clips)])
 
 
@@ -258,7 +250,6 @@ class PooledMERHead(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_mer_head(classes, hidden, dropout)
         large = [index for index, (_, side) in enumerate(maps) if side >= 3]
         if not large:
             raise ValueError(
@@ -312,16 +303,17 @@ class SegNet(nn.Module):
             narrower = _ENCODER[stage - 2][-1] if stage > 1 else 1
             for layer in range(len(widths), 0, -1):
                 out = narrower if layer == 1 else widths[0]
-                self._add(f"{stage}{layer}d", width, out, normalised=(stage, layer) != (1, 1))
+                self._add(f"{stage}{layer}d", width, out)
                 width = out
 
-    def _add(self, name: str, in_channels: int, out_channels: int, normalised: bool = True) -> None:
+    def _add(self, name: str, in_channels: int, out_channels: int) -> None:
         self.add_module(f"conv{name}", Conv3x3(in_channels, out_channels))
-        if normalised:
+        if name != "11d":
             self.add_module(f"bn{name}", nn.BatchNorm2d(out_channels, momentum=0.1))
 
     def _layer(self, name: str, x: Tensor) -> Tensor:
-        return F.relu(self.get_submodule(f"bn{name}")(self.get_submodule(f"conv{name}")(x)))
+        x = self.get_submodule(f"conv{name}")(x)
+        return x if name == "11d" else F.relu(self.get_submodule(f"bn{name}")(x))
 
     def _encode(self, stage: int, x: Tensor) -> tuple[Tensor, Tensor]:
         for layer in range(1, len(_ENCODER[stage - 1]) + 1):
@@ -331,8 +323,7 @@ class SegNet(nn.Module):
     def _decode(self, stage: int, x: Tensor, places: Tensor) -> Tensor:
         x = _unpool(x, places)
         for layer in range(len(_ENCODER[stage - 1]), 0, -1):
-            last = (stage, layer) == (1, 1)
-            x = self.get_submodule("conv11d")(x) if last else self._layer(f"{stage}{layer}d", x)
+            x = self._layer(f"{stage}{layer}d", x)
         return x
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b 1 h2 w2"]:

@@ -17,18 +17,14 @@ def imagenet_weights(architecture: str, source: bool | str, option: str) -> Mapp
 
     Args:
         architecture: name of the network in timm.
-        source: True for weights that timm fetches and caches; otherwise the path of a file of such weights, safetensors
-            or a state dict that `torch.load(weights_only=True)` reads.
+        source: True for weights that timm fetches and caches; otherwise the path of a file of them, see `read_weights`.
         option: name of the option that holds the source, for messages.
 
     Raises:
         ValueError: the weights cannot be fetched or read.
     """
     if isinstance(source, str):
-        try:
-            return read_weights(Path(source))
-        except ValueError as error:
-            raise ValueError(f"{option}={error}; allowed are true, false and a file of weights") from error
+        return read_weights(Path(source))
     try:
         return timm.create_model(architecture, pretrained=True).state_dict()
     except Exception as error:

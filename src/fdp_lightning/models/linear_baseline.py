@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from fdp_lightning.models.dynamic_image import apex_index, dynamic_image
@@ -57,8 +58,6 @@ def linear_probabilities(
     Returns:
         Probabilities of the classes, 0 for classes without training clips; multi-label: that each unit is shown.
     """
-    from threadpoolctl import threadpool_limits
-
     with threadpool_limits(1, user_api="blas"):
         features, of_others = _standardised(images, others)
         if targets.ndim == 1:

@@ -3,9 +3,6 @@
 import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TypeVar
-
-from torch import nn
 
 from fdp_lightning.models import recognizer
 from fdp_lightning.models.classical.fitted_svc import FittedSVC
@@ -16,26 +13,22 @@ from fdp_lightning.models.fdp.network import FDP, MERHead, RankScorer
 from fdp_lightning.models.fdp.objective import Objective
 from fdp_lightning.models.fdp_released import FDPReleased, PooledMERHead, ReleasedBackbone, SegNet
 from fdp_lightning.models.flow.capsulenet_flow import MarginObjective
-from fdp_lightning.models.flow.flow_net import FlowNet
-from fdp_lightning.models.frames.frame_net import FrameNet
+from fdp_lightning.models.staged_net import StagedNet
 from fdp_lightning.models.timm_backbone import TimmBackbone
 
-AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
-
-def networks(base: type[AnyNetwork]) -> list[type[AnyNetwork]]:
-    """Return all subclasses of `base` in its package, in the order of the files; a new network only needs a file."""
-    package = base.__module__.rpartition(".")[0]
-    files = pkgutil.iter_modules(import_module(package).__path__)
-    members = [member for file in files for member in vars(import_module(f"{package}.{file.name}")).values()]
-    found = [one for one in members if isinstance(one, type) and issubclass(one, base) and one is not base]
-    return list(dict.fromkeys(found))
+def networks(package: str) -> list[type[StagedNet]]:
+    """Return the networks of 'flow' or 'frames', in the order of the files; a new network only needs a file."""
+    place = import_module(f"fdp_lightning.models.{package}")
+    files = [import_module(f"{place.__name__}.{file.name}") for file in pkgutil.iter_modules(place.__path__)]
+    own = [one for file in files for one in vars(file).values() if getattr(one, "__module__", "") == file.__name__]
+    return [one for one in own if isinstance(one, type) and issubclass(one, StagedNet)]
 
 
 NETWORK, OBJECTIVE = "", "objective"
 
 CLASSES: Mapping[str, tuple[type, ...]] = {
-    NETWORK: (FDP, FDPReleased, *networks(FlowNet), *networks(FrameNet), FittedSVC, FlowKernelMachine),
+    NETWORK: (FDP, FDPReleased, *networks("flow"), *networks("frames"), FittedSVC, FlowKernelMachine),
     "backbone": (Backbone, ReleasedBackbone, TimmBackbone), "scorer": (RankScorer,),
     "mer_head": (MERHead, PooledMERHead), "dic_head": (UNet, SegNet),
     OBJECTIVE: (Objective, recognizer.Objective, MarginObjective),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fdp_lightning.extras import Extra
 from fdp_lightning.labels import LabelKind
+from fdp_lightning.models.classification_loss import CLASS_WEIGHTINGS
 from fdp_lightning.models.frame_mask import Mask
 from fdp_lightning.models.labels import LABELS
 
@@ -105,7 +106,7 @@ class Objective(nn.Module, Generic[AnyOutput]):
         label_smoothing: share of the target spread over all classes.
         focal: exponent of focal weighting; 0 is none.
         class_counts: training clips of each class, for `class_weighting`; None for equal weights.
-        train_clips: number of training clips; required with multi-label `class_counts`, which overlap.
+        train_clips: number of training clips; to be given with multi-label `class_counts`, which overlap.
         label_kind: kind of the labels. It follows from the protocol and is not a configuration key.
 
     Attributes:
@@ -127,13 +128,8 @@ class Objective(nn.Module, Generic[AnyOutput]):
         label_kind: LabelKind = LabelKind.SINGLE,
     ) -> None:
         super().__init__()
-        if focal < 0 or not 0 <= label_smoothing < 1:
-            raise ValueError(
-                f"focal={focal}, label_smoothing={label_smoothing}; expected focal of at least 0, and label_smoothing "
-                "of at least 0 and below 1"
-            )
-        if label_kind.is_multi and class_counts is not None and train_clips is None:
-            raise TypeError("multi-label class_counts overlap, so train_clips is required with them")
+        if class_weighting not in CLASS_WEIGHTINGS:
+            raise ValueError(f"unknown class_weighting '{class_weighting}'; allowed are {', '.join(CLASS_WEIGHTINGS)}")
         self.label_smoothing, self.focal = label_smoothing, focal
         self.labels = LABELS[label_kind]
         counts = class_counts or [1]
@@ -180,18 +176,3 @@ class Objective(nn.Module, Generic[AnyOutput]):
         """
         if fitted:
             raise ValueError(f"{type(self).__name__} fits nothing, but got {', '.join(fitted)}")
-
-
-def summary(network: nn.Module, shape: Sequence[int], classes: int) -> str:
-    """Summarise a network: one line with its input of `shape`, classes and parameters, and one line per part."""
-
-    def count(module: nn.Module) -> str:
-        return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
-
-    first = (
-        f"{type(network).__name__}: input (b, {', '.join(map(str, shape))}), {classes} classes, "
-        f"{count(network)} parameters"
-    )
-    return "\n".join(
-        [first, *(f"  {name}: {type(part).__name__}, {count(part)}" for name, part in network.named_children())]
-    )

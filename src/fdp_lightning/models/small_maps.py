@@ -23,10 +23,9 @@ _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 smallest error: 5e-6 of the largest output in float32, measured; 0, ±1, ±2 and 0, ±1, ±½ have 1e-5, the convolution
 itself up to 3e-6."""
 
-_SIDES = (2, 4, 8, 16, 32)
 _LEAST_CHANNELS = {2: 64, 4: 64, 8: 64, 16: 128, 32: 128}
-"""With fewer channels the transforms cost more than they save (measured on two cores with AVX-512: on 16×16 maps, the
-rewritten convolution takes 0.95 of the time with 96 channels, 0.48 with 256)."""
+"""By the side of the map. With fewer channels the transforms cost more than they save (measured on two cores with
+AVX-512: on 16×16 maps, the rewritten convolution takes 0.95 of the time with 96 channels, 0.48 with 256)."""
 
 
 class Conv3x3(nn.Conv2d):
@@ -75,7 +74,7 @@ def _pays(layer: Conv3x3, maps: Tensor) -> bool:
     h, w = maps.shape[-2:]
     return (
         h == w
-        and h in _SIDES
+        and h in _LEAST_CHANNELS
         and min(layer.in_channels, layer.out_channels) >= _LEAST_CHANNELS[h]
         and maps.device.type == "cpu"
         and maps.dtype in (torch.float32, torch.float64)

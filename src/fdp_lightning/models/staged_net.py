@@ -1,4 +1,4 @@
-"""The base class of published networks, with the check of their input and their two stages."""
+"""The base classes of published networks, on flow maps and on frames: the check of their input, and two stages."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ class StagedNet(nn.Module):
     representation = "features"
     in_channels: int
     image_size: int
+    classify: nn.Linear
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,5 +45,37 @@ class StagedNet(nn.Module):
         return self.forward_features(clips).flatten(1)
 
     def forward_head(self, features: Float[Tensor, "b *d"]) -> Float[Tensor, "b k"]:
-        """Map features to logits."""
-        raise NotImplementedError
+        """Map features to logits, by default with the linear layer `classify` over all of them."""
+        return self.classify(features.flatten(1))
+
+
+class FlowNet(StagedNet):
+    """A network that maps flow maps, (b, c, h, w), to logits."""
+
+    inputs = ("apex_flow", "maps")
+
+
+class FrameNet(StagedNet):
+    """A network that maps sampled frames, (b, t, c, h, w) in 0..1, to logits.
+
+    Args:
+        in_channels: 1 for grey, 3 for colour.
+        image_size: side of the frames, pixels.
+        frames: frames per clip, t.
+
+    Raises:
+        ValueError: there are fewer than three frames.
+    """
+
+    inputs = ("frames",)
+
+    def __init__(self, in_channels: int, image_size: int, frames: int) -> None:
+        super().__init__()
+        if frames < 3:
+            raise ValueError(f"{type(self).__name__} got {frames} frames per clip; it needs 3")
+        self.in_channels, self.image_size, self.frames = in_channels, image_size, frames
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one clip, (t, c, h, w)."""
+        return self.frames, *super().shape

@@ -1,7 +1,6 @@
 """Any image model of timm in place of FDP's backbone (O)."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import timm
@@ -40,9 +39,6 @@ class TimmBackbone(nn.Module):
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if not timm.is_model(name):
-            near = ", ".join(get_close_matches(name, timm.list_models(), 5, 0.4)) or "resnet18, vit_tiny_patch16_224"
-            raise ValueError(f"unknown timm model '{name}'; allowed are all of timm.list_models(), for example {near}")
         self.in_channels = in_channels
         self.image_size, self.input_size = image_size, input_size or image_size
         arguments = {"features_only": True, "in_chans": in_channels, **(options or {})}
@@ -59,13 +55,9 @@ class TimmBackbone(nn.Module):
             ) from error
         self.train()
         info: Any = self.net.feature_info
-        reductions = info.reduction()
         # Some models have several maps of the same stride; the last one is used.
-        shapes = [(maps.shape[1], maps.shape[2]) for maps in probe]
-        self._index = {stride: i for i, stride in enumerate(reductions)}
-        self._shapes = {stride: shapes[i] for stride, i in self._index.items()}
-        if any(maps.shape[2] != maps.shape[3] for maps in probe):
-            raise ValueError(f"timm model '{name}' returns maps of {tuple(probe[-1].shape[2:])}; expected square maps")
+        self._index = {stride: i for i, stride in enumerate(info.reduction())}
+        self._shapes = {stride: (probe[i].shape[1], probe[i].shape[2]) for stride, i in self._index.items()}
 
     def map_shapes(self, image_size: int) -> dict[int, MapShape]:
         """Return channels and side of the last map of each stride, by timm's strides; the last entry is the output.
@@ -100,6 +92,5 @@ def _create(name: str, input_size: int, pretrained: bool, arguments: dict[str, A
             return timm.create_model(name, pretrained=pretrained, img_size=input_size, **arguments)
         except TypeError:
             return timm.create_model(name, pretrained=pretrained, **arguments)
-    except Exception as error:  # a failed download, an unknown option, a level that does not exist
-        weights = " with its pretrained weights" if pretrained else ""
-        raise ValueError(f"timm model '{name}'{weights} cannot be built with these options: {error}") from error
+    except Exception as error:  # an unknown model or option, a failed download, a level that does not exist
+        raise ValueError(f"timm model '{name}' (see timm.list_models()) cannot be built: {error}") from error

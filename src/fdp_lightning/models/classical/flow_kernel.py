@@ -21,47 +21,29 @@ subjects are never used.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int, Shaped
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-DIVISIONS = ("channel", "joint")
-_LARGEST_SIDE = 1024
-"""Pixels; the smoothing matrices grow with the square of the side."""
+from fdp_lightning.processes import one_thread
+
+SMOOTHING = (0.7, 1.0, 1.5)
+"""Standard deviations of the smoothing Gaussians, pixels; averaged over."""
+WIDTHS = (0.5, 1.0, 2.0)
+"""Exponents of the kernels, per median squared distance; averaged over."""
+DIVISIONS = (("channel", "joint"), ("channel",), ("joint",))
+"""Candidates of the division; two are averaged over."""
+RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Candidates of λ."""
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
+"""Candidates of the factor of the values before the softmax."""
 _TINY = 1e-6
 """Added to standard deviations, so that a map without motion stays zero."""
-
-
-@dataclass(frozen=True)
-class FlowKernelSettings:
-    """Settings that are averaged over, and candidates that `fit` chooses from.
-
-    Attributes:
-        smoothing: standard deviations of the smoothing Gaussians, pixels; averaged over.
-        widths: exponents of the kernels, per median squared distance; averaged over.
-        divisions: candidate lists of `DIVISIONS`; a list of two is averaged over.
-        ridges: candidates of λ.
-        temperatures: candidate factors of the values before the softmax.
-    """
-
-    smoothing: Sequence[float] = (0.7, 1.0, 1.5)
-    widths: Sequence[float] = (0.5, 1.0, 2.0)
-    divisions: Sequence[Sequence[str]] = (("channel", "joint"), ("channel",), ("joint",))
-    ridges: Sequence[float] = (0.03, 0.1, 0.3, 1.0, 3.0)
-    temperatures: Sequence[float] = (1.0, 1.5, 2.0, 3.0)
-
-    def __post_init__(self) -> None:
-        for name in ("smoothing", "widths", "ridges", "temperatures"):
-            numbers = getattr(self, name)
-            if not numbers or min(numbers) <= 0:
-                raise ValueError(f"flow_kernel {name}={list(numbers)}; expected numbers above 0")
-        if not self.divisions or not all(self.divisions) or not set().union(*self.divisions) <= set(DIVISIONS):
-            raise ValueError(f"flow_kernel divisions={self.divisions}; expected lists of {', '.join(DIVISIONS)}")
 
 
 class FlowKernelMachine(nn.Module):
@@ -73,9 +55,9 @@ class FlowKernelMachine(nn.Module):
         channels: channels of each phase, in order; u is negated in a mirror image.
         in_channels: number of channels, all phases together.
         image_size: side of the maps, pixels.
-        smoothing: see `FlowKernelSettings`.
-        widths: see `FlowKernelSettings`.
-        divisions: the chosen list of `DIVISIONS`.
+        smoothing: see `SMOOTHING`.
+        widths: see `WIDTHS`.
+        divisions: the chosen of `DIVISIONS`.
     """
 
     about = "kernel ridge regression on flow maps"
@@ -104,19 +86,8 @@ class FlowKernelMachine(nn.Module):
         super().__init__()
         if not channels or in_channels % len(channels):
             raise ValueError(f"flow_kernel got {in_channels} maps; expected a multiple of channels={list(channels)}")
-        if not 1 <= image_size <= _LARGEST_SIDE or clips < 1:
-            raise ValueError(
-                f"flow_kernel got {clips} clips of maps of {image_size} pixels; expected at least one, of 1 to "
-                f"{_LARGEST_SIDE} pixels"
-            )
-        # Checked before the matrices are computed: the time for a Gaussian grows with its width.
-        if not smoothing or not all(0 < each <= image_size for each in smoothing):
-            raise ValueError(f"flow_kernel smoothing={list(smoothing)}; expected numbers above 0, to {image_size}")
-        if not widths or not min(widths) > 0 or not divisions or not set(divisions) <= set(DIVISIONS):
-            raise ValueError(
-                f"flow_kernel widths={list(widths)}, divisions={list(divisions)}; expected numbers above 0 and some of "
-                f"{', '.join(DIVISIONS)}"
-            )
+        if not widths or min(widths) <= 0 or not divisions or not set(divisions) <= set(DIVISIONS[0]):
+            raise ValueError(f"flow_kernel got {widths=}, {divisions=}; expected numbers above 0, and channel or joint")
         self.channels = [*channels] * (in_channels // len(channels))
         self.phase = len(channels)
         self.widths, self.divisions = tuple(widths), tuple(divisions)
@@ -180,7 +151,7 @@ class FlowKernelClassifier:
         classes: number of classes of the protocol, k; a class without training clips is never predicted.
         channels: channels of each phase of the input, in order.
         phases: phases of the input; maps of directions are refused, because they have no mirror image.
-        settings: settings of the classifier.
+        divisions: candidates of the divisions.
 
     Raises:
         ValueError: a phase is a map of directions.
@@ -197,14 +168,14 @@ class FlowKernelClassifier:
         classes: int = 3,
         channels: Sequence[str] = ("u", "v", "strain"),
         phases: Sequence[str] = ("onset_apex",),
-        settings: FlowKernelSettings = FlowKernelSettings(),
+        divisions: Sequence[Sequence[str]] = DIVISIONS,
     ) -> None:
         if directions := [phase for phase in phases if phase.endswith("_direction")]:
             raise ValueError(
                 f"flow_kernel mirrors its maps, but input.phases={directions} are maps of directions; expected phases "
                 "of flow"
             )
-        self.classes, self.channels, self.settings = classes, tuple(channels), settings
+        self.classes, self.channels, self.divisions = classes, tuple(channels), divisions
         self.chosen: tuple[Sequence[str], float, float] | None = None
 
     def fit(
@@ -219,41 +190,32 @@ class FlowKernelClassifier:
                 subject, each clip is left out in turn.
 
         Raises:
-            ValueError: there is no clip, a class number is out of range, or the maps do not fit the channels.
+            ValueError: the maps do not fit the channels.
         """
-        from threadpoolctl import threadpool_limits
-
-        if not len(y) or y.min() < 0 or y.max() >= self.classes:
-            raise ValueError(
-                f"flow_kernel got {len(y)} clips of the classes {np.unique(y)}; expected classes within "
-                f"0..{self.classes - 1}"
-            )
         groups = np.arange(len(y)) if subjects is None or len(np.unique(subjects)) < 2 else subjects
         maps = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))
         known = np.unique(y)
         targets = np.full((len(y), self.classes), -1.0)
         targets[np.arange(len(y)), y] = 1
         weights = len(y) / (len(known) * np.bincount(y, minlength=self.classes)[y])
-        best, threads = -np.inf, torch.get_num_threads()
-        try:
-            torch.set_num_threads(1)  # the same sums on any number of cores
-            with threadpool_limits(1), torch.no_grad():
-                for divisions, machine, kernel in self._kernels(maps):
-                    for ridge in self.settings.ridges:
-                        inverse = np.linalg.inv(kernel + 1 + ridge * np.diag(1 / weights))
-                        weighted = inverse @ targets
-                        values = left_out(inverse, weighted, targets, groups)[:, known]
-                        for temperature in self.settings.temperatures:
-                            score = _likelihood(temperature * values, np.searchsorted(known, y), weights)
-                            if score > best:
-                                best, self.chosen = score, (divisions, ridge, temperature)
-                                self.machine = machine
-                                solution = torch.from_numpy(temperature * weighted)
-                                machine.values.copy_(solution)
-                                machine.bias.copy_(solution.sum(dim=0))
-                self.machine.unknown[[each for each in range(self.classes) if each not in known]] = -torch.inf
-        finally:
-            torch.set_num_threads(threads)
+        best = -np.inf
+        with one_thread(), threadpool_limits(1), torch.no_grad():  # the same sums on any number of cores
+            for divisions in self.divisions:
+                machine = self._machine(maps, divisions)
+                kernel = machine.kernel(machine.maps).numpy()
+                for ridge in RIDGES:
+                    inverse = np.linalg.inv(kernel + 1 + ridge * np.diag(1 / weights))
+                    weighted = inverse @ targets
+                    values = left_out(inverse, weighted, targets, groups)[:, known]
+                    for temperature in TEMPERATURES:
+                        score = _likelihood(temperature * values, np.searchsorted(known, y), weights)
+                        if score > best:
+                            best, self.chosen = score, (divisions, ridge, temperature)
+                            self.machine = machine
+                            solution = torch.from_numpy(temperature * weighted)
+                            machine.values.copy_(solution)
+                            machine.bias.copy_(solution.sum(dim=0))
+            self.machine.unknown[[each for each in range(self.classes) if each not in known]] = -torch.inf
         return self
 
     def predict_proba(self, x: Shaped[np.ndarray, "m c h w"]) -> Float[np.ndarray, "m k"]:
@@ -271,23 +233,23 @@ class FlowKernelClassifier:
         """Return the fitted machine as a network, and the options that build a network of the same form."""
         return self.machine.eval(), self._options(self.machine.maps.shape, self.machine.divisions)
 
-    def _kernels(self, maps: Tensor) -> list[tuple[Sequence[str], FlowKernelMachine, np.ndarray]]:
-        found = []
-        for divisions in self.settings.divisions:
-            machine = FlowKernelMachine(self.classes, **self._options(maps.shape, divisions))
-            machine.maps.copy_(maps)
-            smooth = [_gaussian(maps.shape[-1], each) for each in self.settings.smoothing]
-            machine.smooth.copy_(torch.from_numpy(np.stack(smooth)))
-            machine.measure()
-            found.append((divisions, machine, machine.kernel(machine.maps).numpy()))
-        return found
+    def _machine(self, maps: Tensor, divisions: Sequence[str]) -> FlowKernelMachine:
+        """Return a machine that only lacks its values."""
+        from scipy.ndimage import gaussian_filter1d
+
+        machine = FlowKernelMachine(self.classes, **self._options(maps.shape, divisions))
+        machine.maps.copy_(maps)
+        # The matrices that smooth the columns of a map, with the map mirrored at its edges.
+        smooth = [gaussian_filter1d(np.eye(maps.shape[-1]), width, axis=0) for width in SMOOTHING]
+        machine.smooth.copy_(torch.from_numpy(np.stack(smooth)))
+        machine.measure()
+        return machine
 
     def _options(self, shape: Sequence[int], divisions: Sequence[str]) -> dict[str, Any]:
         clips, in_channels, image_size, _ = shape
         return {
             "clips": clips, "channels": list(self.channels), "in_channels": in_channels, "image_size": image_size,
-            "smoothing": list(self.settings.smoothing), "widths": list(self.settings.widths),
-            "divisions": list(divisions),
+            "smoothing": list(SMOOTHING), "widths": list(WIDTHS), "divisions": list(divisions),
         }  # fmt: skip
 
 
@@ -297,13 +259,9 @@ def left_out(
     targets: Float[np.ndarray, "n k"],
     groups: Shaped[np.ndarray, " n"],
 ) -> Float[np.ndarray, "n k"]:
-    """Return the values of each clip by the machine that is fitted without the clips of its group.
+    """Return the values of each clip by the machine that is fitted without the clips of its group (its subject).
 
-    Args:
-        inverse: M⁻¹ of the formula at the top of this file.
-        weighted: α = M⁻¹ Y.
-        targets: Y, 1 for a clip's class and −1 for the others.
-        groups: group of each clip, for example its subject.
+    By the formula at the top of this file, from M⁻¹, α = M⁻¹ Y, and Y: 1 for a clip's class and −1 for the others.
     """
     values = np.empty_like(targets)
     for group in np.unique(groups):
@@ -317,13 +275,6 @@ def _likelihood(logits: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float
     from scipy.special import log_softmax
 
     return float(np.mean(weights * log_softmax(logits, axis=1)[np.arange(len(y)), y]))
-
-
-def _gaussian(side: int, deviation: float) -> np.ndarray:
-    """Return the matrix that smooths the columns of a map, with the map mirrored at its edges."""
-    from scipy.ndimage import gaussian_filter1d
-
-    return np.asarray(gaussian_filter1d(np.eye(side), deviation, axis=0))
 
 
 def _median(values: Float64[Tensor, "n c p"]) -> Float64[Tensor, "n c 1"]:

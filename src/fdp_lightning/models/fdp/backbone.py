@@ -40,14 +40,16 @@ class Stage:
     repeats: int = 1
 
     def __post_init__(self) -> None:
-        if not all(isinstance(value, int) for value in vars(self).values()):
-            raise ValueError(f"every field of a stage must be a whole number, but got {self}")
-        if min(self.n_local, self.n_global) < 0 or self.repeats < 1 or self.n_local + self.n_global == 0:
+        if (
+            not all(isinstance(number, int) and number >= 0 for number in vars(self).values())
+            or not self.repeats * self.sr_ratio * (self.n_local + self.n_global)
+            or (self.n_local and not self.width)
+            or (self.n_global and not self.global_width)
+        ):
             raise ValueError(
-                f"every stage needs n_local + n_global of at least 1 and repeats of at least 1, but got {self}"
+                f"{self}; expected whole numbers, n_local + n_global, repeats and sr_ratio of at least 1, width if "
+                "there are local and global_width if there are global aggregators"
             )
-        if (self.n_local and self.width < 1) or (self.n_global and self.global_width < 1):
-            raise ValueError(f"a stage with n_local needs width, one with n_global needs global_width, but got {self}")
 
 
 class Backbone(nn.Module):
@@ -181,8 +183,7 @@ def _global_only(stage: Stage) -> Stage:
 
 def _blocks(stage: Stage, attention: bool) -> list[tuple[str, int]]:
     """Return kind of aggregator and stride of each block of a stage; the first block has the stage's stride."""
-    once = ["local"] * stage.n_local + ["global"] * (stage.n_global if attention else 0)
-    kinds = once * stage.repeats
+    kinds = (["local"] * stage.n_local + ["global"] * (stage.n_global if attention else 0)) * stage.repeats
     return [(kind, stage.stride if i == 0 else 1) for i, kind in enumerate(kinds)]
 
 
@@ -195,16 +196,11 @@ def _initialise(module: nn.Module) -> None:
 
 
 def recomputed(block: nn.Module, call: Callable[..., Any], *inputs: Tensor, when: bool = True) -> Any:
-    """Return `call(*inputs)`, keeping only the inputs and recomputing the rest for the gradient.
+    """Return `call(*inputs)`, keeping only the inputs and recomputing the rest for the gradient; if `when`.
 
     Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174); the
-    recomputation draws the same random masks.
-
-    Args:
-        block: module with the batch norms that `call` uses; they update their running statistics only the first time.
-        call: function to compute.
-        inputs: arguments of `call`.
-        when: False to keep everything.
+    recomputation draws the same random masks. The batch norms that `call` uses are those of `block`; they update their
+    running statistics only the first time.
     """
     if not (when and torch.is_grad_enabled()):
         return call(*inputs)

@@ -10,7 +10,7 @@ Deviations: a second order, poolings on running means and D at several resolutio
 
 In the order of the data flow:
     Backbone     frames I_1..I_T → maps of each frame, at one or more resolutions         backbone.py, blocks.py
-    head block   the coarsest map → F_t                                                   `Spatial`, `Map64`
+    head block   the coarsest map → F_t: the map itself, or one of 64×64                  `Map64`
     RankScorer   F_t → s_t, trained so that s_1 < … < s_T                                 rank_losses.py
     RankPooling  maps and s → D, the dynamic representation, at each resolution           rank_pooling.py
     MERHead      D → logits
@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from fdp_lightning.models.fdp.blocks import MapShape
 from fdp_lightning.models.fdp.rank_pooling import READS, RankPooling
 from fdp_lightning.models.frame_mask import Mask, masked, mean_over_time, onset_frames, running_means
-from fdp_lightning.models.recognizer import summary
+
+HEAD_BLOCKS = ("spatial", "map64")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class FDP(nn.Module):
         classes: number of classes or action units, k.
         image_size: side of the frames, pixels.
         frames: number of frames per clip, T.
-        head_block: 'spatial' (O) or 'map64' (R).
+        head_block: 'spatial' to keep the last map with its spatial layout (O), or 'map64' (R).
         finer_maps: strides (image pixels per position) of finer maps of the backbone that D is pooled from, in addition
             to the feature maps (O); if empty, D has only the resolution of the feature maps.
         pooling: one or more of `rank_pooling.POOLINGS`; their D are concatenated.
@@ -110,8 +111,9 @@ class FDP(nn.Module):
             raise ValueError(f"T = {frames} frames (data.sampling.frames); expected at least 1")
         self.backbone = backbone
         *finer, (channels, side) = self._maps_of(backbone, image_size, finer_maps)
-        self.head_block = HEAD_BLOCKS[head_block](channels)
-        feature = (self.head_block.out_channels, self.head_block.side or side)
+        mapped = head_block == "map64"
+        self.head_block = Map64(channels) if mapped else nn.Identity()
+        feature = (1, Map64.side) if mapped else (channels, side)
         names = [pooling] if isinstance(pooling, str) else list(pooling)
         self.pooling = self.make_pooling(names, [*finer, feature], frames, running_means, gate_temperature)
         orders = sorted({READS[name] for name in names if name in READS})
@@ -126,7 +128,8 @@ class FDP(nn.Module):
         # Buffers, because they are fitted on the fold's training subjects and have to be in the checkpoint.
         self.register_buffer("mean", torch.tensor(float(mean)))
         self.register_buffer("std", torch.tensor(max(float(std), 1e-3)))
-        self._takes = (frames, backbone.in_channels, image_size, image_size), classes
+        shape = f"(b, {frames}, {backbone.in_channels}, {image_size}, {image_size})"
+        self._summary = f"{type(self).__name__}: input {shape}, {classes} classes"
 
     make_pooling: Callable[..., nn.Module] = RankPooling
     """Factory of the pooling from names, maps, T, `running_means` and `gate_temperature`."""
@@ -190,23 +193,13 @@ class FDP(nn.Module):
         return self.pooling(maps, scores, mask)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
-        """Return one line for the network and one for each part."""
-        return summary(self, *self._takes)
+        """Return one line for the network and one for each part, with their numbers of parameters."""
 
+        def count(module: nn.Module) -> str:
+            return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
 
-class Spatial(nn.Module):
-    """Keep the last feature map with its spatial layout (O)."""
-
-    side = None
-    """Side of the output; None: that of the input."""
-
-    def __init__(self, in_channels: int) -> None:
-        super().__init__()
-        self.out_channels = in_channels
-
-    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Return the maps themselves."""
-        return maps
+        parts = [f"\n  {name}: {type(part).__name__}, {count(part)}" for name, part in self.named_children()]
+        return f"{self._summary}, {count(self)} parameters{''.join(parts)}"
 
 
 class Map64(nn.Module):
@@ -219,14 +212,12 @@ class Map64(nn.Module):
         self.project = nn.Linear(in_channels, self.side**2)
         nn.init.trunc_normal_(self.project.weight, std=0.02)  # like the backbone (R)
         nn.init.zeros_(self.project.bias)
-        self.out_channels = 1
 
     def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 64 64"]:
         """Return one map per frame, whose positions are outputs of the linear layer."""
         return self.project(maps.mean(dim=(2, 3))).unflatten(1, (1, self.side, self.side))
 
 
-HEAD_BLOCKS: dict[str, type[Spatial] | type[Map64]] = {"spatial": Spatial, "map64": Map64}
 ORDERS = ("chronological", "intensity")
 
 
@@ -265,10 +256,6 @@ class RankScorer(nn.Module):
         centred: bool = True,
     ) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ValueError(f"hidden={hidden} of the scorer; expected at least 1")
-        if order not in ORDERS:
-            raise ValueError(f"unknown order '{order}'; allowed are {', '.join(ORDERS)}")
         self.order, self.running_means, self.centred = order, running_means, centred
         self.mix = nn.Sequential(
             nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True), nn.Flatten()
@@ -318,33 +305,23 @@ class MERHead(nn.Module):
         self, maps: Sequence[MapShape], classes: int, reads: int = 2, hidden: int = 16, dropout: float = 0.3
     ) -> None:
         super().__init__()
-        check_mer_head(classes, hidden, dropout)
         if reads < 1:
             raise ValueError(f"reads={reads} of the MER head; expected at least 1")
-        self.readings = nn.ModuleList(_reading(*shape, classes, hidden, dropout) for shape in maps[-reads:])
+        self.readings = nn.ModuleList(
+            nn.Sequential(
+                # D is a difference over time and small; batch norm rescales it for the layers.
+                nn.BatchNorm2d(channels),
+                nn.Conv2d(channels, hidden, 1, bias=False),
+                nn.BatchNorm2d(hidden),
+                nn.ReLU(inplace=True),
+                nn.Flatten(),
+                nn.Dropout(dropout),
+                nn.Linear(hidden * side**2, classes),
+            )
+            for channels, side in maps[-reads:]
+        )
 
     def forward(self, representation: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b k"]:
         """Map D of all resolutions to logits."""
         maps = representation[-len(self.readings) :]
         return torch.stack([reading(d) for reading, d in zip(self.readings, maps, strict=True)]).sum(dim=0)
-
-
-def _reading(channels: int, side: int, classes: int, hidden: int, dropout: float) -> nn.Module:
-    return nn.Sequential(
-        # D is a difference over time and small; batch norm rescales it for the layers.
-        nn.BatchNorm2d(channels),
-        nn.Conv2d(channels, hidden, 1, bias=False),
-        nn.BatchNorm2d(hidden),
-        nn.ReLU(inplace=True),
-        nn.Flatten(),
-        nn.Dropout(dropout),
-        nn.Linear(hidden * side**2, classes),
-    )
-
-
-def check_mer_head(classes: int, hidden: int, dropout: float) -> None:
-    """Raise ValueError for sizes that are invalid for any MER head."""
-    if classes < 2 or hidden < 1:
-        raise ValueError(f"MER head of {classes} classes and {hidden} hidden channels; expected at least 2 and 1")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout={dropout} of the MER head; expected at least 0 and below 1")

@@ -15,31 +15,17 @@ from fdp_lightning.models.imagenet import imagenet_weights
 log = logging.getLogger("fdp_lightning")
 
 _ARCHITECTURE = "nextvit_small"
-_LOCAL = {
-    "patch_embed": "patch_embed",
-    "mhca.group_conv3x3": "attention.conv",
-    "mhca.norm": "attention.norm",
-    "mhca.projection": "attention.project",
+_BOTH = {"patch_embed": "patch_embed", "mlp.fc1": "mlp.expand", "mlp.fc2": "mlp.project"}
+_LOCAL = _BOTH | {
+    "mhca.group_conv3x3": "attention.conv", "mhca.norm": "attention.norm", "mhca.projection": "attention.project",
     "norm": "norm",
-    "mlp.fc1": "mlp.expand",
-    "mlp.fc2": "mlp.project",
-}
-_GLOBAL = {
-    "patch_embed": "patch_embed",
-    "norm1": "norm",
-    "e_mhsa.q": "attention.query",
-    "e_mhsa.k": "attention.key",
-    "e_mhsa.v": "attention.value",
-    "e_mhsa.proj": "attention.project",
-    "e_mhsa.norm": "attention.norm",
-    "projection": "to_local",
-    "mhca.group_conv3x3": "local.conv",
-    "mhca.norm": "local.norm",
-    "mhca.projection": "local.project",
+}  # fmt: skip
+_GLOBAL = _BOTH | {
+    "norm1": "norm", "e_mhsa.q": "attention.query", "e_mhsa.k": "attention.key", "e_mhsa.v": "attention.value",
+    "e_mhsa.proj": "attention.project", "e_mhsa.norm": "attention.norm", "projection": "to_local",
+    "mhca.group_conv3x3": "local.conv", "mhca.norm": "local.norm", "mhca.projection": "local.project",
     "norm2": "mlp_norm",
-    "mlp.fc1": "mlp.expand",
-    "mlp.fc2": "mlp.project",
-}
+}  # fmt: skip
 
 
 def from_nextvit(
@@ -51,24 +37,19 @@ def from_nextvit(
     without a counterpart and the classifier are left out. For grey frames, the weights of the first convolution are
     summed over the three colours.
     """
-    with_attention = {_block(name) for name in state if ".e_mhsa." in name}
-    numbers = sorted({_block(name) for name in state if name.startswith("stages.")})
-    kinds = [(stage, "global" if (stage, i) in with_attention else "local") for stage, i in numbers]
-    places = {
-        (*kind, kinds[:i].count(kind)): number for i, (kind, number) in enumerate(zip(kinds, numbers, strict=True))
-    }
     ours = {name: value for name, value in state.items() if name.startswith(("stem.", "norm."))}
     if "stem.0.conv.weight" in ours:
         ours["stem.0.conv.weight"] = adapt_input_conv(in_channels, ours["stem.0.conv.weight"])
-    for i, place in enumerate(layout):
-        if place not in places:
+    numbers = sorted({_block(name) for name in state if name.startswith("stages.")})
+    kinds = [(i, "global" if f"stages.{i}.blocks.{j}.norm1.weight" in state else "local") for i, j in numbers]
+    for at, ((stage, block), kind) in enumerate(zip(numbers, kinds, strict=True)):
+        place = (*kind, kinds[:at].count(kind))
+        if place not in layout:
             continue
-        prefix = "stages.{}.blocks.{}.".format(*places[place])
-        names = _GLOBAL if place[1] == "global" else _LOCAL
-        for theirs, here in names.items():
-            for name, value in state.items():
-                if name.startswith(f"{prefix}{theirs}."):
-                    ours[f"blocks.{i}.{here}.{name.removeprefix(f'{prefix}{theirs}.')}"] = value
+        here = f"blocks.{layout.index(place)}."
+        for old, new in (_GLOBAL if kind[1] == "global" else _LOCAL).items():
+            prefix = f"stages.{stage}.blocks.{block}.{old}."
+            ours |= {f"{here}{new}.{n.removeprefix(prefix)}": v for n, v in state.items() if n.startswith(prefix)}
     return ours
 
 

@@ -39,12 +39,7 @@ def intensity(
 ) -> Float[Tensor, "b t"]:
     """Return relevance 0 at the onset, rising linearly to 1 at the apex and falling linearly to 0 at the offset (O).
 
-    The onset is the first real frame, the offset the last.
-
-    Args:
-        frame_number: number of each frame in the recording, ascending.
-        apex: frame number of the apex, within the clip.
-        mask: real frames.
+    The onset is the first real frame, the offset the last; the apex is a frame number within the clip.
     """
     mask = real_frames(frame_number, mask)
     onset = frame_number.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
@@ -95,13 +90,8 @@ def listnet(
 
     `p = softmax(sharpness · r)`, r the clip's relevance scaled to 0..1 (O; in [4] `softmax(r)`). Only the most
     relevant frames have to stand out. The order of the others, which is undefined before and after a motion, has almost
-    no effect, whereas a pairwise loss weights it as much as the apex.
-
-    Args:
-        scores: scores of the frames.
-        relevance: relevance of the frames.
-        mask: real frames.
-        sharpness: logarithm of the ratio between the probabilities of the most and the least relevant frame.
+    no effect, whereas a pairwise loss weights it as much as the apex. The sharpness is the logarithm of the ratio of
+    the probabilities of the most and the least relevant frame.
     """
     mask = real_frames(scores, mask)
     least = relevance.masked_fill(~mask, torch.inf).amin(dim=1, keepdim=True)
@@ -166,8 +156,6 @@ class RankLoss(nn.Module):
         super().__init__()
         if name not in RANK_LOSSES:
             raise ValueError(f"unknown rank_loss '{name}'; allowed are {', '.join(RANK_LOSSES)}")
-        if temperature <= 0 or sharpness <= 0:
-            raise ValueError(f"rank_temperature={temperature}, rank_sharpness={sharpness}; expected both above 0")
         losses: dict[str, Callable[..., Tensor]] = {
             "ranknet": partial(ranknet, temperature=temperature),
             "hinge": partial(hinge, margin=margin),
@@ -200,13 +188,9 @@ def soft_ranks(
 ) -> Float[Tensor, "b t"]:
     """Return soft ranks `r_t = 1/2 + Σ_u sigmoid((v_t - v_u) / temperature)`, from 1 for the smallest value to T.
 
-    They always sum to T(T+1)/2 and approach the ranks, with ties averaged, as the temperature goes to 0. (After Qin,
-    Liu and Li, "A general approximation framework for direct optimization of IR measures", 2010.)
-
-    Args:
-        values: values of the frames.
-        mask: real frames; ranks are 0 at the others.
-        temperature: width of the sigmoids, above 0.
+    They always sum to T(T+1)/2 and approach the ranks, with ties averaged, as the temperature goes to 0; they are 0 at
+    frames that are not real. (After Qin, Liu and Li, "A general approximation framework for direct optimization of IR
+    measures", 2010.)
     """
     mask = real_frames(values, mask)
     values = masked(values, mask)  # a NaN there would reach the gradients of the real frames

@@ -28,10 +28,7 @@ Scores = Mapping[str, Float[Tensor, "b t"]]
 def score(scores: Float[Tensor, "b t"], mask: Mask, eps: float = 1e-2) -> Float[Tensor, "b t"]:
     """Return the clip's scores as weights, standardised to zero mean and nearly unit scale (P in words, formula O).
 
-    Args:
-        scores: scores of the rank scorer.
-        mask: real frames.
-        eps: added to the variance, so that the flat scores of a still clip stay flat.
+    `eps` is added to the variance, so that the flat scores of a still clip stay flat.
     """
     return _unit_scale(_centred(scores, mask), mask, eps)
 
@@ -44,13 +41,9 @@ def gated(scores: Float[Tensor, "b t"], mask: Mask, temperature: float = 1.0) ->
         w_u = Σ_{t<u} g_tu - Σ_{v>u} g_uv,   hence   Σ_u w_u F_u = Σ_{t<u} g_tu (F_u - F_t)   and   Σ_u w_u = 0.
 
     The temporal order is known at test time too: a wrong score can close the gate of a pair but never flip its sign,
-    whereas `score` flips D. Flat scores, or a high temperature, open all gates equally: `w_u ∝ 2u - T - 1`, the simple
-    weights of approximate rank pooling.
-
-    Args:
-        scores: scores of the chronological scorer.
-        mask: real frames.
-        temperature: difference of standardised scores at which a gate is 0.73.
+    whereas `score` flips D. The temperature is the difference of standardised scores at which a gate is 0.73. Flat
+    scores, or a high temperature, open all gates equally: `w_u ∝ 2u - T - 1`, the simple weights of approximate rank
+    pooling.
     """
     z = score(scores, mask)
     gates = ((z.unsqueeze(1) - z.unsqueeze(2)) / temperature).sigmoid()  # b t u
@@ -64,14 +57,8 @@ def intensity(
     """Return weights of the frames of highest minus those of lowest intensity (O).
 
     `w = softmax(sharpness · z) - softmax(-sharpness · z)`, with z the clip's standardised scores, lies between the
-    standardised scores (sharpness → 0) and the apex frame minus the most neutral one (sharpness → ∞). Σ w = 0.
-
-    Args:
-        scores: scores of the intensity scorer.
-        mask: real frames.
-        sharpness: sharpness of the softmax, above 0.
-        eps: T² times the constant added to the variance, so that the flat scores of a still clip stay flat; the values
-            of a softmax over T frames are of the order of 1/T.
+    standardised scores (sharpness → 0) and the apex frame minus the most neutral one (sharpness → ∞). Σ w = 0. `eps` is
+    T² times the constant added to the variance, because the values of a softmax over T frames are of the order of 1/T.
     """
     z = sharpness * score(scores, mask)
     high, low = (masked(side.masked_fill(~mask, -torch.inf).softmax(dim=1), mask) for side in (z, -z))
@@ -84,10 +71,6 @@ def over_running_means(weights: Float[Tensor, "b t"], mask: Mask) -> Float[Tenso
     `Σ_t w_t V_t = Σ_i a_i F_i` with `V_t = (1/t) Σ_{i≤t} F_i` (Fernando et al., TPAMI 2017) and
     `a_i = Σ_{t≥i} w_t / t`; Σ a = Σ w. Simple weights become the exact weights of approximate rank pooling. All weights
     are scaled by the factor that maps simple weights of unit scale to exact ones of unit scale.
-
-    Args:
-        weights: weights of the running means.
-        mask: real frames.
     """
     position, count = positions(mask), frame_count(mask)
     shares = masked(weights / position.clamp_min(1), mask)
@@ -115,14 +98,8 @@ def soft_rank_arp(
     """Return exact ARP weights interpolated at the soft ranks of the scores.
 
     For a perfect order they are those of `arp`, except for `eps`. They are centred (O): between whole ranks the
-    interpolated weights do not sum to zero, and the identity would leak in.
-
-    Args:
-        scores: scores of the rank scorer.
-        mask: real frames.
-        temperature: temperature of the soft ranks.
-        eps: added to the variance, so that the flat scores of a still clip stay flat. (If it is too small,
-            floating-point errors grow to weights that do not sum to zero, and gradients to 1e5 and more.)
+    interpolated weights do not sum to zero, and the identity would leak in. (If `eps`, added to the variance, is too
+    small, floating-point errors of flat scores grow to weights that do not sum to zero, and gradients to 1e5 and more.)
     """
     count = frame_count(mask)
     steps = torch.arange(1, scores.shape[1] + 1, device=scores.device).expand_as(scores)
@@ -232,13 +209,8 @@ class RankPooling(nn.Module):
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        if not names or len(set(names)) < len(names):
+        if not names or len(set(names)) < len(names) or not set(names) <= set(POOLINGS):
             raise ValueError(f"pooling={list(names)}; expected one or more different ones of {', '.join(POOLINGS)}")
-        for name in names:
-            if name not in POOLINGS:
-                raise ValueError(f"unknown pooling '{name}'; allowed are {', '.join(POOLINGS)}")
-        if temperature <= 0:
-            raise ValueError(f"gate_temperature={temperature}; expected above 0")
         self.names, self.running_means = tuple(names), running_means
         self._weights: Weights = {**WEIGHTS, "gated": partial(gated, temperature=temperature)}
         channels, side = maps[-1]

@@ -22,8 +22,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.recognizer import Objective
+from fdp_lightning.models.staged_net import FlowNet
 
 UPPER, LOWER, OTHERS = 0.99, 0.01, 0.5
 """m⁺, m⁻ and λ of the margin loss."""
@@ -43,8 +43,6 @@ class CapsuleNetFlow(FlowNet):
 
     def __init__(self, classes: int = 3, in_channels: int = 3, width: int = 256, rounds: int = 3) -> None:
         super().__init__()
-        if width % 8:
-            raise ValueError(f"CapsuleNetFlow has a width of {width}; expected a multiple of 8")
         self.in_channels, self.rounds = in_channels, rounds
         self.conv = nn.Conv2d(in_channels, width, 9)
         self.primary = nn.Conv2d(width, width, 9, stride=2)

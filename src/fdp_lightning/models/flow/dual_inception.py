@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.flow.flow_net import FlowNet
+from fdp_lightning.models.staged_net import FlowNet
 
 
 class Inception(nn.Module):
@@ -22,11 +22,11 @@ class Inception(nn.Module):
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
-        self.wide = nn.Sequential(
-            nn.Conv2d(in_channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 5, padding=2), nn.ReLU()
-        )
-        self.narrow = nn.Sequential(
-            nn.Conv2d(in_channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()
+        self.wide, self.narrow = (
+            nn.Sequential(
+                nn.Conv2d(in_channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, k, padding=k // 2), nn.ReLU()
+            )
+            for k in (5, 3)
         )
         self.pooled = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), nn.Conv2d(in_channels, width, 1), nn.ReLU())
         self.single = nn.Conv2d(in_channels, width, 1)

@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.flow.flow_net import FlowNet
+from fdp_lightning.models.staged_net import FlowNet
 
 POINTS = ((9.5, 11.1), (21.4, 10.9), (10.3, 22.1), (20.6, 22.3))
 """x, y of the eyes and the corners of the mouth, pixels of a 28×28 image."""
@@ -108,8 +108,6 @@ class Level(nn.Module):
 
     def __init__(self, width: int, heads: int, depth: int, side: int, tiles: int) -> None:
         super().__init__()
-        if side % tiles:
-            raise ValueError(f"{tiles} tiles along a grid of {side} places; expected a divisor")
         self.tiles = tiles
         self.position = nn.Parameter(torch.randn(side // tiles, side // tiles))  # the same for all channels
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))

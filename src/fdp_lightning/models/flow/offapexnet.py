@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.flow.flow_net import FlowNet
+from fdp_lightning.models.staged_net import FlowNet
 
 
 class OffApexNet(FlowNet):

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.flow.flow_net import FlowNet
+from fdp_lightning.models.staged_net import FlowNet
 
 
 class RCNA(FlowNet):
@@ -73,7 +73,3 @@ class RCNA(FlowNet):
         evidence = torch.einsum("bdij,kdij->bkij", stem, self.classify.weight.view(-1, d, p, p)) / d
         low, high = evidence.amin(dim=(2, 3), keepdim=True), evidence.amax(dim=(2, 3), keepdim=True)
         return ((evidence - low) / (high - low).clamp_min(1e-12)).mean(dim=1, keepdim=True)
-
-    def forward_head(self, features: Float[Tensor, "b d p p"]) -> Float[Tensor, "b k"]:
-        """Map features to logits."""
-        return self.classify(features.flatten(1))

@@ -18,8 +18,8 @@ import timm
 from jaxtyping import Float
 from torch import Tensor
 
-from fdp_lightning.models.flow.flow_net import FlowNet
 from fdp_lightning.models.imagenet import load_timm
+from fdp_lightning.models.staged_net import FlowNet
 
 
 class ResNet18Flow(FlowNet):
@@ -30,7 +30,7 @@ class ResNet18Flow(FlowNet):
         in_channels: channels of the maps.
         image_size: side of the maps, pixels.
         pretrained: False for random initialisation; True for ImageNet weights, which timm fetches and caches; or the
-            path of a file of such weights, safetensors or a state dict that `torch.load(weights_only=True)` reads.
+            path of a file of them, see `read_weights`.
 
     Raises:
         ValueError: the weights cannot be fetched or read.

@@ -22,10 +22,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.flow.flow_net import FlowNet
+from fdp_lightning.models.staged_net import FlowNet
 
-STREAMS = (1, 2, 3)
-BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+LAYERS = {
+    "conv1": "conv",
+    "conv2": "conv",
+    "conv3": "conv",
+    "bn1": "norm",
+    "bn2": "norm",
+    "bn3": "norm",
+    "fc": "classify",
+}
+"""Published layers → ours."""
 
 
 class STSTNet(FlowNet):
@@ -48,33 +56,20 @@ class STSTNet(FlowNet):
             x = x * torch.rand_like(x).round_().mul_(2)
         return F.avg_pool2d(x, 2)
 
-    def forward_head(self, features: Float[Tensor, "b 16 5 5"]) -> Float[Tensor, "b k"]:
-        """Map features to logits."""
-        return self.classify(features.flatten(1))
-
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert the content of a published weight file to our parameter names, for strict loading.
 
     Args:
-        state: state dict of `STSTNet_Weights/<subject>.pth`, as `fdp_lightning.models.weights.read_weights` returns it:
-            conv1..3, bn1..3 and fc.
+        state: state dict of `STSTNet_Weights/<subject>.pth`, as `fdp_lightning.models.weights.read_weights` returns it.
 
     Raises:
-        ValueError: a name is not a parameter of the published network.
+        ValueError: a name is not that of a layer of the published network.
     """
-    names = {
-        f"{layer}{stream}.{name}": f"{ours}.{name}"
-        for layer, ours, parameters in (("conv", "conv", ("weight", "bias")), ("bn", "norm", BATCH_NORM))
-        for name in parameters
-        for stream in STREAMS
-    } | {f"fc.{name}": f"classify.{name}" for name in ("weight", "bias")}
-    if unknown := sorted(set(state) - set(names)):
-        raise ValueError(
-            f"'{unknown[0]}' is not a parameter of the published STSTNet; expected conv1..3, bn1..3 and fc"
-        )
     parts: dict[str, list[Tensor]] = {}
-    for theirs, ours in names.items():
-        if theirs in state:
-            parts.setdefault(ours, []).append(state[theirs])
+    for theirs in sorted(state):  # the three streams in their order
+        layer, _, parameter = theirs.partition(".")
+        if layer not in LAYERS:
+            raise ValueError(f"'{theirs}' is not of the published STSTNet; expected layers {', '.join(LAYERS)}")
+        parts.setdefault(f"{LAYERS[layer]}.{parameter}", []).append(state[theirs])
     return {name: torch.cat(part) if part[0].ndim else part[0] for name, part in parts.items()}

@@ -20,7 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fdp_lightning.models.dynamic_image import dynamic_image
-from fdp_lightning.models.frames.frame_net import FrameNet, image_stream
+from fdp_lightning.models.frames import image_stream
+from fdp_lightning.models.staged_net import FrameNet
 
 
 class AFN(FrameNet):
@@ -44,7 +45,7 @@ class AFN(FrameNet):
         width: int = 16,
         steps: int = 4,
     ) -> None:
-        super().__init__(in_channels, image_size, frames, least_size=2**steps)
+        super().__init__(in_channels, image_size, frames)
         widths = [width * 2**step for step in range(steps)]
         self.streams = nn.ModuleDict({kind: image_stream(in_channels, widths) for kind in ("exact", "intensity")})
         self.gate = nn.Linear(2 * widths[-1], widths[-1])
@@ -57,7 +58,3 @@ class AFN(FrameNet):
         )
         gate = self.gate(torch.cat([temporal, by_motion], dim=1)).sigmoid()
         return gate * temporal + (1 - gate) * by_motion
-
-    def forward_head(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        """Map features to logits."""
-        return self.classify(features)

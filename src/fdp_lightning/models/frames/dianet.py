@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.dynamic_image import dynamic_image
-from fdp_lightning.models.frames.frame_net import FrameNet, image_stream
+from fdp_lightning.models.frames import image_stream
+from fdp_lightning.models.staged_net import FrameNet
 
 
 class CrossAttention(nn.Module):
@@ -70,7 +71,7 @@ class DIANet(FrameNet):
         steps: int = 4,
         heads: int = 4,
     ) -> None:
-        super().__init__(in_channels, image_size, frames, least_size=2**steps)
+        super().__init__(in_channels, image_size, frames)
         widths = [width * 2**step for step in range(steps)]
         self.streams = nn.ModuleList(image_stream(in_channels, widths) for _ in range(2))
         self.attentions = nn.ModuleList(CrossAttention(widths[-1], heads) for _ in range(2))
@@ -86,7 +87,3 @@ class DIANet(FrameNet):
         )
         after = (self.attentions[0](rising, falling), self.attentions[1](falling, rising))
         return torch.cat([tokens.mean(dim=1) for tokens in after], dim=1)
-
-    def forward_head(self, features: Float[Tensor, "b d2"]) -> Float[Tensor, "b k"]:
-        """Map features to logits."""
-        return self.classify(features)

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fdp_lightning.models.frames.frame_net import FrameNet
+from fdp_lightning.models.staged_net import FrameNet
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -135,7 +135,3 @@ class MMNet(FrameNet):
         tokens = F.avg_pool2d(onset, 16).flatten(2).transpose(1, 2)
         where = self.transformer(self.embed(tokens) + self.position)
         return x + where.transpose(1, 2).reshape(x.shape)
-
-    def forward_head(self, features: Float[Tensor, "b d h2 w2"]) -> Float[Tensor, "b k"]:
-        """Apply one linear layer to all positions."""
-        return self.classify(features.flatten(1))
