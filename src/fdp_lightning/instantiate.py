@@ -38,8 +38,9 @@ def settings(kind: type, node: DictConfig) -> Any:
 def build_model(config: DictConfig, classes: int, mean: float = 0.5, std: float = 0.25) -> Any:
     """Build the network, passing those of classes, input shape and training statistics that its class takes.
 
-    `mean` and `std` are those of all values of the training frames. UserError if the class does not exist or takes
-    another input.
+    `mean` and `std` are those of all values of the training frames. The ranges of the options are not checked here but
+    by every command, by `create_model` and by `check_values`. UserError if the class does not exist or takes another
+    input.
     """
     network = config.model.copy()
     OmegaConf.set_struct(network, False)

@@ -41,6 +41,10 @@ class SVCSettings:
     standardised: bool = True
     balanced: bool = True
 
+    def __post_init__(self) -> None:
+        if self.kernel not in ("rbf", "linear"):
+            raise ValueError(f"SVC kernel={self.kernel}; expected rbf or linear")
+
 
 RBF = SVCSettings()
 LINEAR = SVCSettings("linear", 1.0, standardised=False)
