@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from functools import partial
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
+
+from fdp_lightning.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -45,14 +48,19 @@ def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
     """Call a function in a process of the forkserver, which has done the slow imports, and return its result.
 
     The function must belong to a module other than `__main__`, and its arguments must be plain data. Its exceptions are
-    raised here; RuntimeError if the process was killed.
+    raised here, and the process prints the traceback of any but a UserError; RuntimeError if the process was killed.
     """
     (result,) = in_pool(partial(_call, function), [arguments], workers=1, wait=False)
     return result
 
 
 def _call(function: Callable[..., Result], arguments: Sequence[object]) -> Result:
-    return function(*arguments)
+    try:
+        return function(*arguments)
+    except Exception as error:
+        if not isinstance(error, UserError):
+            traceback.print_exc()  # not every exception can be sent to another process
+        raise
 
 
 def in_pool(

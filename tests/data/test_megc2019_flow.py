@@ -116,6 +116,7 @@ def _labels(root: Path, subject: str = "") -> Path:
         (lambda root: _whole(root).rename(root / "elsewhere"), "github.com/wangzhifengharrison/HTNet"),
         (lambda root: (_whole(root) / "s01_s01_ne_01 .png").write_bytes(b"\x89PNG\r\n"), "s01_s01_ne_01"),
         (lambda root: _labels(root).rename(root / "labels"), "three_norm_u_v_os"),
+        (lambda root: [shutil.rmtree(subject) for subject in _labels(root).iterdir()], "holds no clip"),
         (lambda root: shutil.copytree(_labels(root, "sub01/u_test/1"), _labels(root, "sub01/u_test/0")), "01/EP02_01f"),
     ],
 )  # fmt: skip

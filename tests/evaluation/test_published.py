@@ -65,6 +65,7 @@ def test_rows_of_a_system_are_joined_and_notes_name_their_score(tmp_path: Path) 
         ("A,p,uf1,0.5,last,,", "source is empty"),
         ("A,p,uf1,0.5,last,here", "6 values"),
         ("ok,p,uf1,0.7,last,here,", "twice"),
+        ('A,p,uf1,0.5,last,here,"not closed', "not comma-separated"),
     ],
 )
 def test_an_invalid_row_is_reported_with_file_and_line(line: str, message: str, tmp_path: Path) -> None:

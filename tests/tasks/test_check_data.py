@@ -226,7 +226,7 @@ def test_broken_frames_are_found_at_the_start_of_a_clip_and_everywhere_by_the_de
     assert cv2.imread(str(path)) is not None
     result = checked(small_copy, *MADE_UP, DEEP)
     assert kinds(result) == UNREADABLE
-    assert "is damaged (Corrupt JPEG data" in result["problems"][0]["detail"]
+    assert "is damaged or truncated (Corrupt JPEG data" in result["problems"][0]["detail"]
 
 
 def test_two_workbooks_of_one_name_are_refused_if_they_differ(small_copy: Path) -> None:

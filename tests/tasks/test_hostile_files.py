@@ -259,6 +259,17 @@ def test_excessive_sizes_of_a_classical_model_are_refused_at_once(wrong: dict[st
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize("name", ["hf-hub:a/b", "local-dir:."])
+def test_a_backbone_of_a_model_file_is_asked_of_no_server_and_of_no_other_folder(name: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "model"))
+    facts = facts_of(folder)
+    target = "fdp_lightning.models.timm_backbone.TimmBackbone"
+    facts["configuration"]["model"]["backbone"] = {"_target_": target, "name": name, "image_size": 64}
+    write_facts(folder, facts)
+    with watched(folder), pytest.raises(UserError, match="unknown timm model"):
+        load_model(folder)
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "metrics.json": read_run, "expected.json": read_expected,
     "folds/01/fold.json": lambda run: read_fold(run / "folds/01"),

@@ -4,16 +4,18 @@ import difflib
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
-from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root
+from fdp_lightning.config import ADDED_GROUPS, CONF_DIR, EXPERIMENTS, TASKS, Root, configuration
 from fdp_lightning.console.option_values import ALLOWED, guess
 from fdp_lightning.errors import UserError, first_line
 
@@ -35,8 +37,7 @@ _MULTIRUN = ("-m", "--multirun")
 def written_out(arguments: Sequence[str]) -> list[str]:
     """Replace a task given as a word, and values without a key that follow it, by options.
 
-    Of several values only `compare` takes more than the first; Hydra refuses the others. UserError if the task or its
-    option is given twice.
+    UserError if the task or its option is given twice, or there are more values than the task takes.
     """
     place = next((i for i, argument in enumerate(arguments) if argument not in _MULTIRUN), len(arguments))
     task = arguments[place].replace("-", "_") if place < len(arguments) else ""
@@ -49,8 +50,10 @@ def written_out(arguments: Sequence[str]) -> list[str]:
         # The value of one of Hydra's flags (--cfg job) has no key either.
         is_value_of_flag = before.startswith("-") and before not in _MULTIRUN
         is_bare = not (argument.startswith("-") or is_value_of_flag or _is_option(argument))
-        takes = task in BARE_VALUE and (task == "compare" or not bare)
-        (bare if is_bare and takes else left).append(argument)
+        (bare if is_bare and task in BARE_VALUE else left).append(argument)  # Hydra refuses values of other tasks
+    if len(bare) > 1 and task != "compare":
+        hint = ". A folder may hold many clips" if task == "predict" else ""
+        raise UserError(f"{task} takes one value without a name ({BARE_VALUE[task]}); found {len(bare)}{hint}")
     given = {"task": task}
     if bare:
         values = [_quoted(value) for value in bare]
@@ -233,8 +236,8 @@ def _explain_unknown_key(key: str, arguments: Sequence[str]) -> str:
     if key in ALLOWED:
         group = key.partition(".")[0]
         return f"{key} is an option of other choices of {group}=, not of this one; +{key}=… adds it anyway"
-    hint = guess(key, [*ALLOWED, *Root.__dataclass_fields__, "debug", *ADDED_GROUPS])
-    hint = hint or "\n  All keys: python -m fdp_lightning --cfg job"
+    known = _known_keys(key, arguments)
+    hint = guess(key, known) or "\n  All keys: python -m fdp_lightning --cfg job"
     return f"the configuration has no key '{key}'.{hint}"
 
 
@@ -242,3 +245,24 @@ def _options(group: str) -> list[str]:
     if group == "study":
         return sorted(path.parent.name for path in EXPERIMENTS.glob("*/sweep.yaml"))
     return sorted(path.stem for path in (CONF_DIR / group).glob("[!_]*.yaml"))
+
+
+def _known_keys(bad_key: str, arguments: Sequence[str]) -> list[str]:
+    """Return all keys and groups of the configuration that the command would have without the bad key."""
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-") and bad_key not in a]
+    try:
+        given = OverridesParser.create().parse_overrides(overrides)
+        single = [override.input_line or "" for override in given if not override.is_sweep_override()]
+        config = configuration(*single, hydra=bad_key.startswith("hydra."))
+    except (HydraException, OmegaConfBaseException):
+        # There is a second mistake on the same line: without a configuration there is no guess.
+        return []
+    plain: dict[Any, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
+    return [*_paths(plain), "debug", "experiment"]
+
+
+def _paths(node: dict[Any, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _paths(value, f"{prefix}{key}.")

@@ -176,8 +176,8 @@ _ALIKE = {
     ),
     number(above=0): (
         "input.gain model.gate_temperature model.objective.rank_temperature model.objective.rank_sharpness "
-        "model.optimizer.lr model.backbone.local_mlp_ratio model.settings.c predict.longest_clip predict.window "
-        "predict.step"
+        "model.optimizer.lr model.backbone.local_mlp_ratio model.backbone.global_mlp_ratio model.settings.c "
+        "predict.longest_clip predict.window predict.step"
     ),
     list_of(_COUNTED): "model.finer_maps model.backbone.stem_widths model.backbone.stem_strides model.radii",
     number(0): (
@@ -299,7 +299,7 @@ ALLOWED: Mapping[str, Allowed] = {
 _OURS = "fdp_lightning."
 
 _CLOSED = (
-    "", "data", "data.faces", "data.sampling", "protocol", "compute", "model.objective", "model.optimizer",
+    "", "data", "data.faces", "data.sampling", "input", "protocol", "compute", "model.objective", "model.optimizer",
     *(name for name, field in Root.__dataclass_fields__.items() if is_dataclass(field.type)),
 )  # fmt: skip
 """Sections with no options other than the above: a key that `+` adds to them is misspelt and would be ignored."""

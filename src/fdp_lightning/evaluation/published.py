@@ -38,20 +38,23 @@ def read_published(path: Path) -> list[Published]:
             f"{path}: expected a table of published numbers, as CSV in UTF-8 ({error}). Give compare.published=<file>, "
             "or compare.published=null for none."
         ) from error
-    reader = csv.reader(io.StringIO(text, newline=""))
-    if (header := next(reader, [])) != COLUMNS:
-        raise UserError(f"{path}, line 1: expected the columns {', '.join(COLUMNS)}; found {', '.join(header)}.")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     systems: dict[tuple[str, str, str], dict[str, dict[str, str]]] = {}
-    for cells in filter(any, reader):
-        where = f"{path}, line {reader.line_num}"
-        row = _checked(cells, where)
-        rows = systems.setdefault((row["system"], row["protocol"], row["selection"]), {})
-        if row["metric"] in rows:
-            raise UserError(
-                f"{where}: {row['system']} has {row['metric']} on {row['protocol']} ({row['selection']}) twice. Keep "
-                "one row, and put the other number into its note."
-            )
-        rows[row["metric"]] = row
+    try:
+        if (header := next(reader, [])) != COLUMNS:
+            raise UserError(f"{path}, line 1: expected the columns {', '.join(COLUMNS)}; found {', '.join(header)}.")
+        for cells in filter(any, reader):
+            where = f"{path}, line {reader.line_num}"
+            row = _checked(cells, where)
+            rows = systems.setdefault((row["system"], row["protocol"], row["selection"]), {})
+            if row["metric"] in rows:
+                raise UserError(
+                    f"{where}: {row['system']} has {row['metric']} on {row['protocol']} ({row['selection']}) twice. "
+                    "Keep one row, and put the other number into its note."
+                )
+            rows[row["metric"]] = row
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: not comma-separated values ({error}).") from error
     found = []
     for key, rows in systems.items():
         scores = {metric: float(row["value"]) for metric, row in rows.items()}

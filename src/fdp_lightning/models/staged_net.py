@@ -62,17 +62,20 @@ class FrameNet(StagedNet):
         in_channels: 1 for grey, 3 for colour.
         image_size: side of the frames, pixels.
         frames: frames per clip, t.
+        least_size: smallest possible `image_size`, pixels.
 
     Raises:
-        ValueError: there are fewer than three frames.
+        ValueError: there are fewer than three frames, or they are too small.
     """
 
     inputs = ("frames",)
 
-    def __init__(self, in_channels: int, image_size: int, frames: int) -> None:
+    def __init__(self, in_channels: int, image_size: int, frames: int, least_size: int = 1) -> None:
         super().__init__()
         if frames < 3:
             raise ValueError(f"{type(self).__name__} got {frames} frames per clip; it needs 3")
+        if image_size < least_size:
+            raise ValueError(f"{type(self).__name__} got frames of {image_size} pixels; it needs {least_size}")
         self.in_channels, self.image_size, self.frames = in_channels, image_size, frames
 
     @property

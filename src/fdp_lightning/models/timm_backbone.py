@@ -39,6 +39,9 @@ class TimmBackbone(nn.Module):
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        # timm would take other names as well, and read a folder or ask a server for them.
+        if not timm.is_model(name):
+            raise ValueError(f"unknown timm model '{name}'; allowed are those of timm.list_models()")
         self.in_channels = in_channels
         self.image_size, self.input_size = image_size, input_size or image_size
         arguments = {"features_only": True, "in_chans": in_channels, **(options or {})}
@@ -92,5 +95,5 @@ def _create(name: str, input_size: int, pretrained: bool, arguments: dict[str, A
             return timm.create_model(name, pretrained=pretrained, img_size=input_size, **arguments)
         except TypeError:
             return timm.create_model(name, pretrained=pretrained, **arguments)
-    except Exception as error:  # an unknown model or option, a failed download, a level that does not exist
-        raise ValueError(f"timm model '{name}' (see timm.list_models()) cannot be built: {error}") from error
+    except Exception as error:  # an unknown option, a failed download, a level that does not exist
+        raise ValueError(f"timm model '{name}' cannot be built: {error}") from error

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fdp_lightning.data.datasets.adapter import FaceDataset
 from fdp_lightning.data.datasets.folders import is_folder, subfolders
-from fdp_lightning.data.datasets.sheets import tables_in
+from fdp_lightning.data.datasets.sheets import READABLE, tables_in
 from fdp_lightning.data.datasets.workbook import MissingColumnError, read_sheet
 from fdp_lightning.errors import UserError
 
@@ -80,7 +80,8 @@ class DFME(FaceDataset):
         for path in dict.fromkeys(tables):
             if split := _split_of(path.stem):
                 found.setdefault(split, []).append(path)
-        return found
+        # Files that must first be converted are used only if there is no readable one.
+        return {split: [p for p in paths if p.suffix.lower() in READABLE] or paths for split, paths in found.items()}
 
     def _folders_of(self, rows: pd.DataFrame) -> list[str]:
         folders = self.folders()

@@ -136,6 +136,10 @@ class MEGC2019FlowMaps(FaceDataset):
             for label, emotion in enumerate(CLASSES)
             for path in sorted((subject / "u_test" / str(label)).glob("*.png"))
         ]
+        if not rows:
+            raise UserError(
+                f"{folder} holds no clip <subject>/u_test/<0, 1 or 2>/<subject>_<clip> .png.\n{_HOW_TO_GET}"
+            )
         table = pd.DataFrame(rows, columns=["subject", "clip", "emotion"], dtype=object)
         dataset_of = {prefix: dataset for dataset, prefix in _PREFIX.items()}
         named = table["subject"].str.extract(r"^(sub|s|)(\d+)$")

@@ -212,18 +212,26 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _size_in(data: bytes, path: Path) -> tuple[int, int]:
+    width, height = _header_size(data, path)
+    if width * height > MOST_PIXELS:
+        raise UnreadableImageError(f"{path} is {width}x{height}; expected {MOST_PIXELS} pixels at most")
+    return width, height
+
+
+def _header_size(data: bytes, path: Path) -> tuple[int, int]:
+    if data.startswith(_START_OF_IMAGE):
+        with suppress(ValueError):  # fails on rare formats, but needs no part of the file besides the image
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            return width, height
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of Pillow, on images too large and on damaged parts without image
             with Image.open(BytesIO(data)) as image:
-                width, height = image.size
+                return image.size
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"{path} has too many pixels; expected {MOST_PIXELS} at most") from error
     except Exception as error:  # Pillow's plugins raise many kinds on foreign files
         raise UnreadableImageError(f"{path} cannot be decoded as an image") from error
-    if width * height > MOST_PIXELS:
-        raise UnreadableImageError(f"{path} is {width}x{height}; expected {MOST_PIXELS} pixels at most")
-    return width, height
 
 
 def blended(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> np.ndarray:

@@ -68,11 +68,12 @@ UNBIASED = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 
 @dataclass(frozen=True)
 class Orientation:
-    """Quarter turn and flip that make a frame upright; see `orientation`."""
+    """Turn and flip that make a frame upright; see `orientation`."""
 
     angle: int  # FFmpeg's rotation, degrees counter-clockwise
     turned: bool  # True if rows become columns
     flipped: tuple[bool, bool]  # True if the order of columns, and of rows, is reversed
+    crooked: bool  # True if the angle is not a multiple of 90°: the nearest one is used
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
@@ -88,7 +89,8 @@ def orientation(frame: av.VideoFrame) -> Orientation:
     entries = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(bytes(matrix), np.int32)[:5]
     a, b, _, c, d = (int(entry) for entry in entries)
     turned = abs(b) > abs(a)
-    return Orientation(frame.rotation, turned, (c < 0, b < 0) if turned else (a < 0, d < 0))
+    crooked = min(abs(a), abs(b)) > max(abs(a), abs(b)) / 100
+    return Orientation(frame.rotation, turned, (c < 0, b < 0) if turned else (a < 0, d < 0), crooked)
 
 
 class Upright:

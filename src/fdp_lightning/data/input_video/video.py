@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from fdp_lightning.console.option_values import require_allowed
 from fdp_lightning.data.checks.problems import some
 from fdp_lightning.data.faces.frames import MOST_PIXELS, unreadable
 from fdp_lightning.data.input_video.decoded_frame import HDR, UNUSUAL, Clock, Orientation, Upright, orientation
@@ -132,7 +133,7 @@ class VideoFile:
     """First video track of a file; sound, subtitles and cover images are ignored.
 
     Times are those of the stream, even if the frame rate varies. Frame numbers count all frames of the decoder,
-    including unusable ones.
+    including unusable ones. Raises UserError if `fps` is not a positive number.
 
     Args:
         source: path, or seekable file open for reading; only one loop may run over an open file at a time, and closing
@@ -146,6 +147,7 @@ class VideoFile:
         self._source = source
         self._label = str(source) if isinstance(source, Path) else name or "the video"
         self.name = folder_name(name or (source.stem if isinstance(source, Path) else "video"))
+        require_allowed({"predict.fps": fps})
         self.fps = fps
         self.warnings: list[str] = []
 
@@ -162,7 +164,7 @@ class VideoFile:
         way: Orientation | None = None
         odd: list[int] = []
         transfers: set[int] = set()
-        used, last, first = 0, None, 0
+        crooked, used, last, first = False, 0, None, 0
         for number, decoded in decoding.frames():
             if way is None or decoded.rotation != way.angle:
                 way = orientation(decoded)
@@ -172,6 +174,7 @@ class VideoFile:
             if upright.size != size:
                 odd.append(number)
                 continue
+            crooked |= way.crooked
             transfers.add(upright.transfer)
             used += 1
             last = clock.seconds(decoded.pts)
@@ -197,6 +200,8 @@ class VideoFile:
                 f"the video's grey levels follow a curve ({', '.join(unusual)}) that is not converted: convert it to "
                 "BT.709, or expect wrong contrast"
             )
+        if crooked:
+            self.warnings.append("the video's rotation is not a multiple of 90°; the nearest multiple is used")
         if self.fps is None and clock.guessed:
             self.warnings.append(
                 f"{clock.guessed} of {used} frames have no usable time stamp: the average rate is used"

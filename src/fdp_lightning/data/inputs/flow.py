@@ -93,6 +93,8 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
     the method is unknown, ValueError if the frames are unsuitable for optical flow.
     """
     require_allowed({"input.method": method})
+    if first.shape != second.shape:
+        raise ValueError(f"frames have shapes {first.shape} and {second.shape}; optical flow needs equal shapes")
     before, after = _grey(first), _grey(second)
     if method == "dis":
         uv = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(before, after, None)  # type: ignore[call-overload]
@@ -110,6 +112,7 @@ def flow(first: np.ndarray, second: np.ndarray, method: str = "dis") -> np.ndarr
 
 def implementation(method: str) -> str:
     """Return package and version that compute a method, for fingerprints, because implementations of TV-L1 differ."""
+    require_allowed({"input.method": method})
     if method != "tvl1" or hasattr(cv2, "optflow"):
         return f"opencv {cv2.__version__}"
     return f"scikit-image {version('scikit-image')}"
@@ -143,6 +146,7 @@ def find_apex(frames: np.ndarray) -> int:
     """Return the position of the frame in `frames`, uint8, (t, h, w) or (t, h, w, 3), with the largest mean absolute
     difference from the first one, the onset; the earliest in case of a tie.
     """
+    _require_frames(frames)
     onset = frames[0].astype(np.int16)
     return int(np.argmax([np.abs(frame - onset).mean() for frame in frames]))
 
@@ -154,6 +158,7 @@ def apex_flow(frames: np.ndarray, apex: int | None, settings: InputSettings) -> 
     None: `find_apex` chooses it. A phase of a single frame (if the apex is the first or the last) has no motion: its
     maps are zero. Raises ValueError if the apex is outside the clip.
     """
+    _require_frames(frames)
     place = find_apex(frames) if apex is None else apex
     if not 0 <= place < len(frames):
         raise ValueError(f"the apex is at {place} in a clip of {len(frames)} frames; expected 0..{len(frames) - 1}")
@@ -166,6 +171,7 @@ def flow_sequence(frames: np.ndarray, settings: InputSettings) -> np.ndarray:
     """Return the flow from the first frame, the onset, to each of `frames`, uint8, (t, h, w) or (t, h, w, 3): unscaled,
     float32, shape (t, channels, size, size). The first map is zero.
     """
+    _require_frames(frames)
     return np.stack([_maps_between(frames, 0, place, settings) for place in range(len(frames))])
 
 
@@ -227,6 +233,7 @@ class FlowScale:
 
 def _maps_between(frames: np.ndarray, start: int, end: int, settings: InputSettings) -> np.ndarray:
     if start == end:  # Farnebäck's flow from a frame to itself is not zero at the border
+        _grey(frames[start])
         return np.zeros((len(settings.channels), settings.size, settings.size), np.float32)
     return flow_maps(frames[start], frames[end], settings)
 
@@ -240,3 +247,8 @@ def _grey(frame: np.ndarray) -> np.ndarray:
     if min(frame.shape[:2]) < _LEAST_SIDE:
         raise ValueError(f"a frame has shape {frame.shape}; optical flow needs sides of at least {_LEAST_SIDE} pixels")
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else np.ascontiguousarray(frame)
+
+
+def _require_frames(frames: np.ndarray) -> None:
+    if frames.ndim not in (3, 4) or not len(frames):
+        raise ValueError(f"frames have shape {frames.shape}; expected (t, h, w) or (t, h, w, 3) with t at least 1")

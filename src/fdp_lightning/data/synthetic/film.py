@@ -22,12 +22,15 @@ FPS = 60.0  # 18 to 30 frames, the default, then last 0.3 to 0.5 s, like a micro
 FILM_STREAM = 0xF117  # used in place of a subject index, which is below 100 in datasets: none contains this subject
 
 
-# Suffix → codec, pixel format and options of FFmpeg. Nearly lossless except for the colours, of which the usual formats
-# keep every second row and column.
+_H264 = ("libx264", "yuv420p", {"crf": "4", "preset": "veryfast"})
+# Suffix → container, codec, pixel format and options of FFmpeg. Nearly lossless except for the colours, of which the
+# usual formats keep every second row and column.
 CODINGS = {
-    ".mp4": ("libx264", "yuv420p", {"crf": "4", "preset": "veryfast"}),
-    ".avi": ("mjpeg", "yuvj420p", {"qmin": "1", "qmax": "2"}),
-    ".webm": ("libvpx-vp9", "yuv420p", {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
+    ".mp4": ("mp4", *_H264),
+    ".mov": ("mov", *_H264),
+    ".mkv": ("matroska", *_H264),
+    ".avi": ("avi", "mjpeg", "yuvj420p", {"qmin": "1", "qmax": "2"}),
+    ".webm": ("webm", "libvpx-vp9", "yuv420p", {"crf": "4", "b": "0", "deadline": "realtime", "cpu-used": "8"}),
 }
 
 
@@ -90,7 +93,7 @@ def write_film(path: Path, images: Iterable[np.ndarray], fps: float = FPS) -> No
     """Write a video without sound, atomically; `images` are encoded one by one.
 
     The suffix, one of `CODINGS`, selects the format. All images have the same shape, (h, w, 3), uint8 BGR, with even
-    sides. Raises ValueError if the suffix is unknown or a side is odd.
+    sides. Raises ValueError if the suffix is unknown, there is no image, a side is odd, or an image has another shape.
     """
     import av
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
@@ -98,14 +101,15 @@ def write_film(path: Path, images: Iterable[np.ndarray], fps: float = FPS) -> No
     suffix = path.suffix.lower()
     if suffix not in CODINGS:
         raise ValueError(f"{path}: expected one of {', '.join(CODINGS)}")
-    codec, pixels, options = CODINGS[suffix]
+    container_format, codec, pixels, options = CODINGS[suffix]
     rest = iter(images)
-    first = next(rest)
+    if (first := next(rest, None)) is None:
+        raise ValueError(f"{path}: there is no image to write")
     height, width = first.shape[:2]
     if height % 2 or width % 2:
         raise ValueError(f"images are {width}x{height}; expected even numbers: colours are stored per 2x2 pixels")
     content = BytesIO()
-    with av.open(content, "w", format=suffix[1:]) as container:
+    with av.open(content, "w", format=container_format) as container:
         stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         context = stream.codec_context
@@ -116,6 +120,8 @@ def write_film(path: Path, images: Iterable[np.ndarray], fps: float = FPS) -> No
         # Without these, FFmpeg's fast conversion is half a grey level too dark.
         exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
         for image in chain([first], rest):
+            if image.shape != (height, width, 3):
+                raise ValueError(f"an image is {image.shape}; expected ({height}, {width}, 3) like the first")
             frame = av.VideoFrame.from_ndarray(image, "bgr24")
             converted = frame.reformat(format=pixels, dst_colorspace=context.colorspace, interpolation=exact, threads=1)
             container.mux(stream.encode(converted))

@@ -154,7 +154,7 @@ class FlowKernelClassifier:
         divisions: candidates of the divisions.
 
     Raises:
-        ValueError: a phase is a map of directions.
+        ValueError: a phase is a map of directions, or a division is unknown.
 
     Attributes:
         inputs: kinds of `input` that it takes.
@@ -175,6 +175,8 @@ class FlowKernelClassifier:
                 f"flow_kernel mirrors its maps, but input.phases={directions} are maps of directions; expected phases "
                 "of flow"
             )
+        if not divisions or not all(divisions) or not set().union(*divisions) <= set(DIVISIONS[0]):
+            raise ValueError(f"flow_kernel got divisions={divisions}; expected lists of channel and joint")
         self.classes, self.channels, self.divisions = classes, tuple(channels), divisions
         self.chosen: tuple[Sequence[str], float, float] | None = None
 

@@ -43,6 +43,10 @@ class Stem(nn.Sequential):
         before = [in_channels, *widths[:-1]]
         super().__init__(*(ConvNormAct(*layer) for layer in zip(before, widths, strides, strict=True)))
 
+    def forward(self, frames: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
+        """Map frames to maps; h2 = h / product of the strides."""
+        return super().forward(frames)
+
 
 class PatchEmbed(nn.Sequential):
     """Patch embedding (PE): halve the resolution, change the width, or do nothing.
@@ -61,6 +65,10 @@ class PatchEmbed(nn.Sequential):
             self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
             self.norm = nn.BatchNorm2d(out_channels)
 
+    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
+        """Return maps of the new width and resolution; h2 = ceil(h / stride)."""
+        return super().forward(maps)
+
 
 class FeedForward(nn.Sequential):
     """MLP of both aggregators: 1×1 convolution to `ratio` times the width, ReLU, 1×1 convolution back."""
@@ -71,6 +79,10 @@ class FeedForward(nn.Sequential):
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.act = nn.ReLU(inplace=True)
         self.project = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Return maps of the same shape."""
+        return super().forward(maps)
 
 
 class MultiHeadConvAttention(nn.Sequential):

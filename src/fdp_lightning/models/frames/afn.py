@@ -45,7 +45,7 @@ class AFN(FrameNet):
         width: int = 16,
         steps: int = 4,
     ) -> None:
-        super().__init__(in_channels, image_size, frames)
+        super().__init__(in_channels, image_size, frames, least_size=2**steps)
         widths = [width * 2**step for step in range(steps)]
         self.streams = nn.ModuleDict({kind: image_stream(in_channels, widths) for kind in ("exact", "intensity")})
         self.gate = nn.Linear(2 * widths[-1], widths[-1])

@@ -71,7 +71,7 @@ class DIANet(FrameNet):
         steps: int = 4,
         heads: int = 4,
     ) -> None:
-        super().__init__(in_channels, image_size, frames)
+        super().__init__(in_channels, image_size, frames, least_size=2**steps)
         widths = [width * 2**step for step in range(steps)]
         self.streams = nn.ModuleList(image_stream(in_channels, widths) for _ in range(2))
         self.attentions = nn.ModuleList(CrossAttention(widths[-1], heads) for _ in range(2))

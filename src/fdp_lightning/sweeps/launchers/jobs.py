@@ -149,9 +149,14 @@ class _Labelled(io.TextIOBase):
         *lines, self._begun = (self._begun + text).split("\n")
         whole = "".join(f"{self._label} {line}\n" if line.strip() else "\n" for line in lines)
         if whole:  # in one write, so that lines of other jobs do not split it
-            self._stream.write(whole.encode(errors="backslashreplace").decode())
+            encoding = self.encoding
+            self._stream.write(whole.encode(encoding, errors="backslashreplace").decode(encoding))
             self._stream.flush()
         return len(text)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding or "utf-8"
 
     def fileno(self) -> int:
         return self._stream.fileno()
