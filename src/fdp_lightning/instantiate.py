@@ -1,5 +1,6 @@
 """Build objects from the configuration: the only place where `hydra.utils.instantiate` is called."""
 
+from dataclasses import fields
 from inspect import Parameter, signature
 from typing import Any
 
@@ -29,6 +30,8 @@ def build(node: DictConfig, **arguments: Any) -> Any:
 def settings(kind: type, node: DictConfig) -> Any:
     """Return a settings dataclass built from the node with the same fields (see `option_values.check_values`)."""
     plain: Any = OmegaConf.to_container(node, resolve=True)
+    if unknown := set(plain) - {field.name for field in fields(kind)}:
+        raise UserError(f"{node._get_full_key('')} has no option {', '.join(sorted(unknown))}")
     try:
         return kind(**plain)
     except ValueError as error:

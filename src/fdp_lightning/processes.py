@@ -50,7 +50,12 @@ def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
     The function must belong to a module other than `__main__`, and its arguments must be plain data. Its exceptions are
     raised here, and the process prints the traceback of any but a UserError; RuntimeError if the process was killed.
     """
-    (result,) = in_pool(partial(_call, function), [arguments], workers=1, wait=False)
+    try:
+        (result,) = in_pool(partial(_call, function), [arguments], workers=1, wait=False)
+    except KeyboardInterrupt:
+        for worker in multiprocessing.active_children():
+            worker.terminate()  # otherwise this process would wait for it before exiting
+        raise
     return result
 
 

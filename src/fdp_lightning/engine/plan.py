@@ -163,9 +163,10 @@ def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> st
     on_cpu = plans[0].config["trainer"]["accelerator"] == "cpu"
     folds = f" × {len(plans)} folds" if len(plans) > 1 else ""
     side_by_side = f", {min(at_once, len(plans))} at a time" if min(at_once, len(plans)) > 1 else ""
+    step = f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"
     text = (
         f"this will take about {_about(needed)} on this {'CPU' if on_cpu else 'GPU'} "
-        f"(measured: {seconds:.3g} s a step × {span(steps)} steps{folds}{side_by_side})"
+        f"(measured: {step} s a step × {span(steps)} steps{folds}{side_by_side})"
     )
     if on_cpu:
         text += ". A GPU is much faster (trainer=auto uses one)"

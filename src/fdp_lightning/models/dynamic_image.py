@@ -60,6 +60,8 @@ def motion_intensity(
         across, down = torch.gradient(onset, dim=(4, 3))
         steepness = (across.square() + down.square() + 1e-24).sqrt()  # the constant avoids 0/0 in the derivative
         change = change * steepness / (steepness.square() + 1e-3)  # ε: a grey step of about 0.03 per pixel is noise
+    elif measure != "difference":
+        raise ValueError(f"unknown motion measure '{measure}'; allowed are {', '.join(MOTION_MEASURES)}")
     return change.mean(dim=(2, 3, 4))
 
 
@@ -100,6 +102,8 @@ def frame_weights(
     """
     if kind not in DYNAMIC_IMAGES:
         raise ValueError(f"unknown dynamic image '{kind}'; allowed are {', '.join(DYNAMIC_IMAGES)}")
+    if frames.shape[1] < 1:
+        raise ValueError("a dynamic image needs at least one frame; got T = 0")
     mask = real_frames(frames, mask)
     if kind in ("onset_apex", "apex_offset"):
         apex = apex_index(frames, mask=mask) if apex is None else apex

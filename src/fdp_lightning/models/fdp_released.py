@@ -31,7 +31,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fdp_lightning.models.fdp.backbone import Backbone, recomputed
 from fdp_lightning.models.fdp.blocks import LocalRelationalAggregator, MapShape
-from fdp_lightning.models.fdp.network import FDP
+from fdp_lightning.models.fdp.network import FDP, check_mer_head
 from fdp_lightning.models.fdp.rank_pooling import RankPooling, Scores
 from fdp_lightning.models.frame_mask import Mask, masked
 from fdp_lightning.models.small_maps import Conv3x3
@@ -250,6 +250,7 @@ class PooledMERHead(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_mer_head(classes, hidden, dropout)
         large = [index for index, (_, side) in enumerate(maps) if side >= 3]
         if not large:
             raise ValueError(

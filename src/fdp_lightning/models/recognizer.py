@@ -130,6 +130,11 @@ class Objective(nn.Module, Generic[AnyOutput]):
         super().__init__()
         if class_weighting not in CLASS_WEIGHTINGS:
             raise ValueError(f"unknown class_weighting '{class_weighting}'; allowed are {', '.join(CLASS_WEIGHTINGS)}")
+        if focal < 0 or not 0 <= label_smoothing < 1 or not 0 <= effective_beta < 1:
+            raise ValueError(
+                f"focal={focal}, label_smoothing={label_smoothing}, effective_beta={effective_beta}; expected focal of "
+                "at least 0, and the others of at least 0 and below 1"
+            )
         self.label_smoothing, self.focal = label_smoothing, focal
         self.labels = LABELS[label_kind]
         counts = class_counts or [1]

@@ -50,15 +50,20 @@ def read_tables(path: Path) -> dict[str, pd.DataFrame]:
     """Return the cells of every sheet as text ('' when blank), by sheet name; a .csv is one sheet.
 
     Sheets are in the workbook's order, with hidden ones last; `attrs["hidden"]` tells them apart. Raises UserError if
-    the file is of another kind or damaged.
+    the file is of another kind, damaged or unreadable.
     """
     if path.suffix.lower() in CONVERTIBLE:
         raise UserError(
             f"{path} is a {path.suffix.lower()} file, which is not read here.\n"
             "  Expected an .xlsx or a .csv: open it in a spreadsheet program and save it as .xlsx in the same folder."
         )
-    state = path.stat()
-    return _read(path, (state.st_mtime_ns, state.st_size))
+    try:
+        state = path.stat()
+        return _read(path, (state.st_mtime_ns, state.st_size))
+    except PermissionError as error:
+        raise UserError(
+            f"{path} cannot be read (Permission denied).\n  Correct its permissions, or copy it again."
+        ) from error
 
 
 def merged_cells(path: Path, sheet: str) -> list[tuple[int, int, int]]:

@@ -46,6 +46,7 @@ class FrameFolder:
     """
 
     def __init__(self, folder: Path, fps: float | None = None, bits: int | None = None) -> None:
+        require_allowed({"predict.fps": fps})
         self.folder, self.fps, self.bits = folder, fps, bits
         self.name = folder_name(folder.resolve().name)
         self.remarks: list[str] = []
@@ -54,7 +55,14 @@ class FrameFolder:
     def frames(self) -> Iterator[Frame]:
         """See `InputVideo.frames`; reading a frame that is damaged or differs in size from the first one fails."""
         self.warnings = [*self.remarks]
-        files = list_frames(self.folder)
+        try:
+            files = list_frames(self.folder)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder} cannot be listed ({error.strerror}); expected a folder of frames."
+            ) from error
+        if not files:
+            raise UserError(f"{self.folder} holds no frames; expected images with numbers in their names (img1.jpg …).")
         first, last = files[0].number, files[-1].number
         files, trouble = frames_between(files, first, last)
         if trouble:
@@ -152,7 +160,6 @@ def input_videos(source: Path, fps: float | None = None, bits: int | None = None
 
 def as_input_video(source: Path | str | BinaryIO | InputVideo, name: str = "", fps: float | None = None) -> InputVideo:
     """Return a video, a folder of frames, an open file or an input video as one clip; UserError if it holds several."""
-    require_allowed({"predict.fps": fps})
     if isinstance(source, Path | str):
         clips = input_videos(Path(source), fps)
         if len(clips) > 1:

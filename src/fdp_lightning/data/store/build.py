@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from math import prod
@@ -55,10 +55,10 @@ def build_store(
     if policy == "strict" and (listed := [p for s in sources for p in s.problems]):
         _refuse(listed, policy)  # before decoding thousands of images
     parts = parts_of(folder, settings)
+    gone: FileNotFoundError | None = None
     with full_disk_explained(folder, parts, sources):
         for _ in range(_ATTEMPTS):
-            # Another process may finish a store that shares prepared clips with ours, and remove them and their folder.
-            with suppress(FileNotFoundError):
+            try:
                 # Another process may have finished this store before we began or while we prepared clips.
                 if not _is_whole(folder):
                     _prepare_missing(parts, folder, sources, workers, progress, donors)
@@ -66,7 +66,12 @@ def build_store(
                     _join(folder, parts, clips, sources, policy)
                 parts.remove()
                 return
-    raise RuntimeError(f"clips prepared in {parts.folder} were missing or damaged in {_ATTEMPTS} attempts to join them")
+            except FileNotFoundError as error:
+                # Another process may finish a store that shares prepared clips with ours, and remove them.
+                gone = error
+    raise RuntimeError(
+        f"clips prepared in {parts.folder} were missing or damaged in {_ATTEMPTS} attempts to join them"
+    ) from gone
 
 
 def _is_whole(folder: Path) -> bool:

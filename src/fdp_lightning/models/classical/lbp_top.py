@@ -44,7 +44,7 @@ class LBPTOPClassifier(FeatureClassifier):
         image_size: side of the frames, pixels.
 
     Raises:
-        ValueError: there are not three radii, or the frames are too few or too small for them.
+        ValueError: blocks, overlap or radii are out of range, or the frames too few or too small for them.
     """
 
     inputs = ("frames",)
@@ -60,8 +60,11 @@ class LBPTOPClassifier(FeatureClassifier):
         image_size: int = 64,
     ) -> None:
         super().__init__(classes, settings)
-        if len(radii) != 3:
-            raise ValueError(f"LBP-TOP radii={list(radii)}; expected three, in x, y and time")
+        if not 0 <= overlap < 1 or blocks < 1 or len(radii) != 3 or min(radii) < 1:
+            raise ValueError(
+                f"LBP-TOP blocks={blocks}, overlap={overlap}, radii={list(radii)}; expected at least one block, an "
+                "overlap from 0 to below 1, and three radii of at least 1"
+            )
         least = 2 * max(radii[:2]) + blocks
         if frames <= 2 * radii[2] or image_size < least:
             raise ValueError(

@@ -44,6 +44,8 @@ class SVCSettings:
     def __post_init__(self) -> None:
         if self.kernel not in ("rbf", "linear"):
             raise ValueError(f"SVC kernel={self.kernel}; expected rbf or linear")
+        if not self.c > 0:
+            raise ValueError(f"SVC c={self.c}; expected a number above 0")
 
 
 RBF = SVCSettings()

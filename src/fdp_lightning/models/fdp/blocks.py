@@ -39,7 +39,11 @@ class Stem(nn.Sequential):
         if in_channels not in (1, 3):
             raise ValueError(f"in_channels={in_channels}; allowed are 1 (grey) and 3 (colour)")
         if len(widths) != len(strides) or not widths:
-            raise ValueError(f"stem_widths={list(widths)}, stem_strides={list(strides)}; expected as many of each")
+            raise ValueError(
+                f"stem widths {list(widths)} and strides {list(strides)} must be of equal number, at least one each"
+            )
+        if min(widths) < 1 or min(strides) < 1:
+            raise ValueError(f"stem widths {list(widths)} and strides {list(strides)} must all be at least 1")
         before = [in_channels, *widths[:-1]]
         super().__init__(*(ConvNormAct(*layer) for layer in zip(before, widths, strides, strict=True)))
 
@@ -74,8 +78,10 @@ class FeedForward(nn.Sequential):
     """MLP of both aggregators: 1×1 convolution to `ratio` times the width, ReLU, 1×1 convolution back."""
 
     def __init__(self, channels: int, ratio: float) -> None:
-        super().__init__()
         hidden = round(channels * ratio)
+        if hidden < 1:
+            raise ValueError(f"an MLP ratio of {ratio} leaves no hidden channel from {channels}; expected a larger one")
+        super().__init__()
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.act = nn.ReLU(inplace=True)
         self.project = nn.Conv2d(hidden, channels, 1)
@@ -94,7 +100,7 @@ class MultiHeadConvAttention(nn.Sequential):
     """
 
     def __init__(self, channels: int, head_channels: int) -> None:
-        if channels % head_channels:
+        if head_channels < 1 or channels % head_channels:
             raise ValueError(f"head_channels={head_channels} must divide the width {channels} of the local aggregator")
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels // head_channels, bias=False)
@@ -154,6 +160,10 @@ class ReducedSelfAttention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int, sr_ratio: int = 1) -> None:
         super().__init__()
+        if head_channels < 1 or channels % head_channels:
+            raise ValueError(f"head_channels={head_channels} must divide the width {channels} of the global aggregator")
+        if sr_ratio < 1:
+            raise ValueError(f"sr_ratio={sr_ratio} of a global aggregator must be at least 1")
         self.heads = channels // head_channels
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
@@ -207,7 +217,7 @@ class GlobalRelationalAggregator(nn.Module):
     ) -> None:
         super().__init__()
         # Both branches need whole heads.
-        attended = round(out_channels * mix_ratio / head_channels) * head_channels
+        attended = round(out_channels * mix_ratio / head_channels) * head_channels if head_channels > 0 else 0
         local = out_channels - attended
         if not 0 < attended < out_channels or local % head_channels:
             raise ValueError(

@@ -33,6 +33,8 @@ class UNet(nn.Module):
 
     def __init__(self, maps: Sequence[MapShape], image_side: int, width: int = 16, depth: int = 2) -> None:
         super().__init__()
+        if width < 1 or depth < 0:
+            raise ValueError(f"width={width}, depth={depth} of the U-Net; expected at least 1 and 0")
         *finer, (channels, side) = maps
         widths, low = [width], side
         while len(widths) <= depth and low % 2 == 0 and low >= 4:

@@ -256,6 +256,8 @@ class RankScorer(nn.Module):
         centred: bool = True,
     ) -> None:
         super().__init__()
+        if hidden < 1:
+            raise ValueError(f"hidden={hidden} of the scorer; expected at least 1")
         self.order, self.running_means, self.centred = order, running_means, centred
         self.mix = nn.Sequential(
             nn.Conv2d(in_channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True), nn.Flatten()
@@ -305,6 +307,7 @@ class MERHead(nn.Module):
         self, maps: Sequence[MapShape], classes: int, reads: int = 2, hidden: int = 16, dropout: float = 0.3
     ) -> None:
         super().__init__()
+        check_mer_head(classes, hidden, dropout)
         if reads < 1:
             raise ValueError(f"reads={reads} of the MER head; expected at least 1")
         self.readings = nn.ModuleList(
@@ -325,3 +328,11 @@ class MERHead(nn.Module):
         """Map D of all resolutions to logits."""
         maps = representation[-len(self.readings) :]
         return torch.stack([reading(d) for reading, d in zip(self.readings, maps, strict=True)]).sum(dim=0)
+
+
+def check_mer_head(classes: int, hidden: int, dropout: float) -> None:
+    """Raise ValueError for sizes that are invalid for any MER head."""
+    if classes < 2 or hidden < 1:
+        raise ValueError(f"MER head of {classes} classes and {hidden} hidden channels; expected at least 2 and 1")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout} of the MER head; expected at least 0 and below 1")

@@ -86,7 +86,7 @@ class Objective(RecognizerObjective[FDPOutput]):
         options: arguments of `recognizer.Objective`.
 
     Raises:
-        ValueError: a value is unknown.
+        ValueError: a value is unknown, or a weight negative.
     """
 
     image_rms: Tensor
@@ -114,6 +114,8 @@ class Objective(RecognizerObjective[FDPOutput]):
         ):
             if value not in allowed:
                 raise ValueError(f"unknown {name} '{value}'; allowed are {', '.join(allowed)}")
+        if min(emotion, dynamic_image, rank) < 0:
+            raise ValueError(f"emotion={emotion}, dynamic_image={dynamic_image}, rank={rank}; expected at least 0")
         self.weights = (emotion, dynamic_image, rank)
         self.rank_losses = nn.ModuleDict(
             {

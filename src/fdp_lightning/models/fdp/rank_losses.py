@@ -156,6 +156,8 @@ class RankLoss(nn.Module):
         super().__init__()
         if name not in RANK_LOSSES:
             raise ValueError(f"unknown rank_loss '{name}'; allowed are {', '.join(RANK_LOSSES)}")
+        if temperature <= 0 or sharpness <= 0:
+            raise ValueError(f"rank_temperature={temperature}, rank_sharpness={sharpness}; expected both above 0")
         losses: dict[str, Callable[..., Tensor]] = {
             "ranknet": partial(ranknet, temperature=temperature),
             "hinge": partial(hinge, margin=margin),

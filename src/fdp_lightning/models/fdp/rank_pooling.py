@@ -211,6 +211,8 @@ class RankPooling(nn.Module):
         super().__init__()
         if not names or len(set(names)) < len(names) or not set(names) <= set(POOLINGS):
             raise ValueError(f"pooling={list(names)}; expected one or more different ones of {', '.join(POOLINGS)}")
+        if temperature <= 0:
+            raise ValueError(f"gate_temperature={temperature}; expected above 0")
         self.names, self.running_means = tuple(names), running_means
         self._weights: Weights = {**WEIGHTS, "gated": partial(gated, temperature=temperature)}
         channels, side = maps[-1]

@@ -43,6 +43,8 @@ class CapsuleNetFlow(FlowNet):
 
     def __init__(self, classes: int = 3, in_channels: int = 3, width: int = 256, rounds: int = 3) -> None:
         super().__init__()
+        if width % 8:
+            raise ValueError(f"CapsuleNetFlow has a width of {width}; expected a multiple of 8")
         self.in_channels, self.rounds = in_channels, rounds
         self.conv = nn.Conv2d(in_channels, width, 9)
         self.primary = nn.Conv2d(width, width, 9, stride=2)

@@ -108,6 +108,8 @@ class Level(nn.Module):
 
     def __init__(self, width: int, heads: int, depth: int, side: int, tiles: int) -> None:
         super().__init__()
+        if side % tiles:
+            raise ValueError(f"{tiles} tiles along a grid of {side} places; expected a divisor")
         self.tiles = tiles
         self.position = nn.Parameter(torch.randn(side // tiles, side // tiles))  # the same for all channels
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
