@@ -42,6 +42,11 @@ def test_a_model_takes_the_input_of_its_configuration_and_stays_on_one_device_wi
     [
         (("fdp_tinny", 3), "fdp_tiny"), *((("ststnet", n), "classes is") for n in (0, True, "5")),
         (("fdp_tiny", 3, "model.poolin=mean"), r"model\.poolin"), (("fdp_tiny", 3, "~model"), None),
+        (("capsulenet_flow", 3, "+model.width=12"), "multiple of 8"), (("htnet", 3, "+model.patch=3"), "divisor"),
+        (("fdp_tiny", 3, "model.backbone.local_mlp_ratio=0.001"), "hidden channel"),
+        # No check of the command line reads an interpolation.
+        (("fdp_tiny", 3, "model.mer_head.dropout=0.0", "model.gate_temperature=${model.mer_head.dropout}"), "above 0"),
+        (("fdp_tiny", 3, "model.gate_temperature=1.0", "model.mer_head.dropout=${model.gate_temperature}"), "below 1"),
     ],
 )  # fmt: skip
 def test_a_model_that_cannot_be_built_is_refused_by_name(given: tuple, named: str | None) -> None:
