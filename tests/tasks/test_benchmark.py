@@ -85,4 +85,6 @@ def test_a_row_runs(row: str, tmp_path: Path) -> None:
     options = (f"benchmark.rows=[{row}]", "benchmark.quick=true", f"benchmark.output={tmp_path}")
     benchmark.benchmark(configuration(*options))
     (facts,) = json.loads((tmp_path / "benchmark.json").read_text())
-    assert facts["row"] == row and all(min(side["values"]) > 0 for side in facts["measurements"])
+    assert facts["row"] == row and facts["measurements"]
+    # Of few tables, no test may be significant: shares can be 0 %.
+    assert all(min(side["values"]) > 0 for side in facts["measurements"] if side["unit"] != "%")
