@@ -48,7 +48,7 @@ def swept(process: subprocess.Popen[str], folder: Path) -> dict[str, bytes]:
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert said.count("1 of 1 folds to run") == 2 and said.count("done (1/1)") == 2, said
-    assert said.count("batch 10 = 2 × 5, batch norm over all, lr 0.003") == 2, said
+    assert said.count("batch 10 = 2 × 5, batch norm over all devices, lr 0.003") == 2, said
     step = json.loads((folder / "swept/folds/03/fold.json").read_text())["step"]
     assert (step["devices"], step["batch_per_device"], step["effective_batch"]) == (2, 5, 10)
     assert list((folder / "swept/logs").iterdir()) == []  # each process of a fold removes its log on success
