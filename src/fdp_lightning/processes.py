@@ -6,6 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.context import ForkServerContext
@@ -48,7 +49,7 @@ def in_worker(function: Callable[..., Result], *arguments: object) -> Result:
     """Call a function in a process of the forkserver, which has done the slow imports, and return its result.
 
     The function must belong to a module other than `__main__`, and its arguments must be plain data. Its exceptions are
-    raised here, and the process prints the traceback of any but a UserError; RuntimeError if the process was killed.
+    raised here, and the process prints the traceback of any but a UserError. RuntimeError as in `in_pool`.
     """
     try:
         (result,) = in_pool(partial(_call, function), [arguments], workers=1, wait=False)
@@ -75,16 +76,28 @@ def in_pool(
 
     An exception, here or in the caller, cancels the tasks that have not begun and, if `wait`, waits for the others. The
     function must belong to a module other than `__main__`, or be a partial of such a function. Tasks are plain data; a
-    process takes `at_a_time` of them together.
+    process takes `at_a_time` of them together. RuntimeError that names the function if a process was killed.
     """
     # Several processes with one thread per core each would slow one another down.
     pool = ProcessPoolExecutor(max(1, min(workers, len(tasks))), forkserver(), initializer=_begin_worker)
     try:
         yield from pool.map(function, tasks, chunksize=at_a_time)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"a worker process ended abruptly while it ran {_name(function)}: killed, often because memory ran out "
+            "(the kernel's log says so), or crashed in a library"
+        ) from error
     except BaseException:
         pool.shutdown(wait, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def _name(function: Callable[..., object]) -> str:
+    """Return the name of the function that a task really runs, inside partials and `in_worker`."""
+    while isinstance(function, partial):
+        function = function.args[0] if function.func is _call else function.func
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _begin_worker() -> None:

@@ -95,6 +95,21 @@ def test_timm_models_replace_the_backbone(make_model: MakeModel, name: str, chan
     assert model.forward_head([features]).dynamic_image.shape == (2, 1, 64, 64)
 
 
+def test_a_timm_backbone_starts_from_a_file_of_its_weights(make_model: MakeModel, tmp_path: Path) -> None:
+    weights = timm.create_model("resnet18").state_dict()
+    torch.save(weights, tmp_path / "weights.pt")
+    options = "model/backbone=timm", "model.finer_maps=[]", f"model.backbone.pretrained={tmp_path}/weights.pt"
+    net = make_model(*options).backbone.net
+    taken = {
+        name: torch.equal(value, weights[name]) for name, value in net.state_dict().items() if name != "conv1.weight"
+    }
+    assert len(taken) == 119 and all(taken.values())
+    assert torch.allclose(net.state_dict()["conv1.weight"], weights["conv1.weight"].sum(1, keepdim=True))  # grey
+    assert "state_dict" not in net.pretrained_cfg
+    with pytest.raises(UserError, match="not the weights of resnet34"):
+        make_model(*options, "model.backbone.name=resnet34")
+
+
 @pytest.mark.parametrize("level", [-1, 3, -2])
 def test_timm_models_give_finer_maps(make_model: MakeModel, level: int) -> None:
     shapes = {2: (64, 32), 4: (64, 16), 8: (128, 8), 16: (256, 4), 32: (512, 2)}

@@ -52,9 +52,10 @@ def test_results_of_another_model_or_input_are_not_replaced(tmp_path: Path) -> N
     write()  # repeating the same prediction is allowed
     result = tmp_path / "out" / RESULT
     first = result.read_text()
-    for content, other in ((first, {"name": "b.mp4"}), (first, {"sha256": "1"}), ("{", {"sha256": "0"})):
+    refused = [(first, {"name": "b.mp4"}, "input, clip.mp4"), (first, {"sha256": "1"}, "SHA-256 0"), ("{", {}, RESULT)]
+    for content, other, difference in refused:
         result.write_text(content)
-        with pytest.raises(UserError, match=r"predict\.output"):
+        with pytest.raises(UserError, match=rf"{difference}.*predict\.output"):
             write(**other)
         assert result.read_text() == content
     result.rename(tmp_path / "out" / "notes.txt")

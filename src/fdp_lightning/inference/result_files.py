@@ -54,17 +54,23 @@ def _require_replaceable(output: Path, source: str, model: Mapping[str, Any]) ->
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise UserError(f"{output} exists but holds no results of task=predict. Choose another predict.output")
         return
-    found: tuple[Any, ...]
     try:
         facts = json.loads((output / RESULT).read_text(encoding="utf-8"))
-        found = facts.get("input", source), facts["model"]["name"], facts["model"].get("sha256")
+        name, sha256 = facts["model"]["name"], facts["model"].get("sha256")
+        if (given := facts.get("input", source)) != source:
+            found = f"another input, {given}"
+        elif name != model["name"]:
+            found = f"another model, {name}"
+        elif sha256 != model["sha256"]:
+            found = f"another model of the name {name}: SHA-256 {sha256}, not {model['sha256']}"
+        else:
+            return
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        found = ("unknown",)
-    if found != (source, model["name"], model["sha256"]):
-        raise UserError(
-            f"{output} contains results of another input or model ({', '.join(map(str, found))}), which are not "
-            f"replaced. Choose another folder, for example predict.output={output}-2, or remove this one"
-        )
+        found = f"an unknown input and model, for its {RESULT} cannot be read"
+    raise UserError(
+        f"{output} contains results of {found}. They are not replaced: choose another folder, for example "
+        f"predict.output={output}-2, or remove this one"
+    )
 
 
 def write_prediction(folder: Path, prediction: Prediction, model: Model) -> None:

@@ -1,6 +1,7 @@
 """Any image model of timm in place of FDP's backbone (O)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fdp_lightning.models.fdp.blocks import MapShape
+from fdp_lightning.models.weights import read_weights
 
 
 class TimmBackbone(nn.Module):
@@ -19,7 +21,8 @@ class TimmBackbone(nn.Module):
         name: name of the model in timm.
         image_size: side of the frames, pixels.
         in_channels: 1 for grey, 3 for colour.
-        pretrained: start from timm's weights, which timm fetches and caches.
+        pretrained: True to start from timm's weights, which timm fetches and caches, or the path of a file of weights
+            of the whole model under timm's names, see `read_weights`.
         level: index of the feature level; -1 is the last, the coarsest.
         input_size: side that frames are resized to, pixels, for models that accept only one size; None for no resizing.
         options: further arguments of `timm.create_model`.
@@ -33,7 +36,7 @@ class TimmBackbone(nn.Module):
         name: str,
         image_size: int,
         in_channels: int = 1,
-        pretrained: bool = False,
+        pretrained: bool | str = False,
         level: int = -1,
         input_size: int | None = None,
         options: dict[str, Any] | None = None,
@@ -46,7 +49,9 @@ class TimmBackbone(nn.Module):
         self.image_size, self.input_size = image_size, input_size or image_size
         arguments = {"features_only": True, "in_chans": in_channels, **(options or {})}
         indices = {} if level == -1 else {"out_indices": (level,) if level < 0 else tuple(range(level + 1))}
-        self.net = _create(name, self.input_size, pretrained, {**indices, **arguments})
+        net: Any = _create(name, self.input_size, pretrained, {**indices, **arguments})
+        net.pretrained_cfg.pop("state_dict", None)  # timm's copy of the weights of a file
+        self.net: nn.Module = net
         self._channels_last = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
         try:
             with torch.no_grad():
@@ -88,8 +93,10 @@ class TimmBackbone(nn.Module):
         return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps  # Swin and others: n h w d
 
 
-def _create(name: str, input_size: int, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
+def _create(name: str, input_size: int, pretrained: bool | str, arguments: dict[str, Any]) -> nn.Module:
     """Create the model; only models with position embeddings accept the image size, and need it."""
+    if isinstance(pretrained, str):
+        arguments, pretrained = {**arguments, "pretrained_cfg_overlay": _from_file(name, Path(pretrained))}, True
     try:
         try:
             return timm.create_model(name, pretrained=pretrained, img_size=input_size, **arguments)
@@ -97,3 +104,16 @@ def _create(name: str, input_size: int, pretrained: bool, arguments: dict[str, A
             return timm.create_model(name, pretrained=pretrained, **arguments)
     except Exception as error:  # an unknown option, a failed download, a level that does not exist
         raise ValueError(f"timm model '{name}' cannot be built: {error}") from error
+
+
+def _from_file(name: str, file: Path) -> dict[str, Any]:
+    """Return the entry of timm's configuration for which it loads these weights."""
+    own = {"state_dict": read_weights(file)}
+    try:
+        # The feature levels are loaded without a check of names; the whole model has one.
+        timm.create_model(name, pretrained=True, pretrained_cfg_overlay=dict(own))
+    except Exception as error:
+        raise ValueError(
+            f"model.backbone.pretrained={file}: not the weights of {name}; names or shapes differ"
+        ) from error
+    return own
