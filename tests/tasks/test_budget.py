@@ -1,5 +1,6 @@
 """Estimates of a training: steps, time, and remaining time."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from fdp_lightning.training.callbacks import StepTimer
 
 def plan(**trainer: Any) -> FoldPlan:
     config: dict[str, Any] = {"trainer": {"accelerator": "cpu", **trainer}, "data": {"batch_size": 36}}
-    config["loso"] = {"quick_model": "fdp_tiny"}
+    config["loso"] = {"quick_model": "fdp_tiny_long"}
     fold = Fold("01", tuple(range(100)), (100,))
     return FoldPlan(config, Path("run"), Path("store"), pd.DataFrame(), fold, "mark", "fdp")
 
@@ -40,7 +41,8 @@ def test_epochs_and_steps_of_a_fold(trainer: dict[str, Any], epochs: int, steps:
 def test_a_long_run_is_announced_with_its_duration_and_a_quicker_model() -> None:
     folds = [plan(max_epochs=-1, max_steps=500)] * 26
     text = time_needed(4.1, folds, at_once=2)  # 4.1 s × 500 × 26 / 2 = 7.4 h
-    assert "7.4 h" in text and "model=fdp_tiny trainer=cpu" in text
+    assert "7.4 h" in text and "model=fdp_tiny_long trainer=cpu" in text
+    assert "model=" not in time_needed(4.1, [replace(fold, model="fdp_tiny") for fold in folds], at_once=2)
     assert "15 h" in time_needed(4.1, folds, at_once=1) and "35 min" in time_needed(4.1, folds[:1], at_once=2)
     assert time_needed(0.2, folds, at_once=2) == ""
 

@@ -171,7 +171,8 @@ def time_needed(seconds: float, plans: "Sequence[FoldPlan]", at_once: int) -> st
     if on_cpu:
         text += ". A GPU is much faster (trainer=auto uses one)"
         small = plans[0].config["loso"].get("quick_model")
-        if small and plans[0].model.split(" ")[0] != small:
+        # Not to those who train it already, or the same network for fewer steps.
+        if small and plans[0].model.split(" ")[0] not in (small, small.removesuffix("_long")):
             text += f"; on a CPU the small model is much faster: model={small} trainer=cpu"
     return text
 
