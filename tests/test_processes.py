@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from functools import partial
+from multiprocessing.forkserver import _forkserver  # type: ignore[attr-defined]
 from pathlib import Path
 
 import pytest
 
 from fdp_lightning.errors import UserError
-from fdp_lightning.processes import in_pool, in_worker
+from fdp_lightning.processes import forkserver, in_pool, in_worker
 
 pytestmark = pytest.mark.costly
 
@@ -27,10 +28,10 @@ if __name__ == "__main__":
 ABANDONED = """
 import os, signal, time
 from multiprocessing.forkserver import _forkserver
-from fdp_lightning.processes import warm_up
+from fdp_lightning.processes import forkserver
 
 if __name__ == "__main__":
-    warm_up()
+    forkserver()
     print(_forkserver._forkserver_pid, flush=True)
     time.sleep(AFTER_S)  # the server imports for seconds
     os.kill(os.getpid(), signal.SIGKILL)
@@ -84,6 +85,9 @@ def _fail(error: BaseException | None) -> None:
 
 
 def test_a_call_in_a_worker_returns_its_result_or_raises_its_error() -> None:
+    _forkserver._stop()  # type: ignore[attr-defined]
+    forkserver()
+    os.kill(_forkserver._forkserver_pid, signal.SIGINT)  # type: ignore[attr-defined]  # Ctrl-C while it starts
     assert in_worker(divmod, 21, 4) == (5, 1)
     with pytest.raises(UserError, match="nowhere"):
         in_worker(_fail, UserError("data.root is nowhere"))

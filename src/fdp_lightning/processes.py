@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
@@ -27,22 +29,23 @@ CORES = "FDP_LIGHTNING_CORES"
 """Environment variable with the number of cores of a job, where several jobs run in parallel."""
 
 
-def forkserver() -> ForkServerContext:
-    """Return the multiprocessing context of all workers of this project.
+def forkserver(*more: str) -> ForkServerContext:
+    """Start the server of all workers of this project, unless it runs, and return its multiprocessing context.
 
-    A plain fork would copy threads and CUDA state in an undefined condition; spawn would import torch in each worker.
+    The server does the slow imports, and those of `more`, in parallel with this process. A plain fork would copy
+    threads and CUDA state in an undefined condition; spawn would import torch in each worker.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ[PARENT] = str(os.getpid())
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)  # has no effect on a server that is running
+    context.set_forkserver_preload([_PRELOAD[0], *more, *_PRELOAD[1:]])  # has no effect on a server that is running
+    resource_tracker.ensure_running()  # otherwise the next one starts it, which unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        ensure_running()  # Ctrl-C waits until the server ignores it, see `with_parent`
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
-
-
-def warm_up(*more: str) -> None:
-    """Start the forkserver, which then does the slow imports, and those of `more`, in parallel with this process."""
-    forkserver().set_forkserver_preload([_PRELOAD[0], *more, *_PRELOAD[1:]])
-    ensure_running()
 
 
 def in_worker(function: Callable[..., Result], *arguments: object) -> Result:

@@ -25,6 +25,7 @@ def _without_work(kind: type[BaseException], error: BaseException, trace: Traceb
 
 sys.excepthook = _without_work
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # workers inherit it: a terminal sends Ctrl-C to everyone
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked since `forkserver` started this process
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):  # it ended before the system was asked

@@ -25,7 +25,7 @@ from fdp_lightning.engine.launch import Launch
 from fdp_lightning.engine.plan import FoldPlan
 from fdp_lightning.engine.process import FoldProcess, LocalProcesses, start_process
 from fdp_lightning.errors import UserError
-from fdp_lightning.processes import warm_up
+from fdp_lightning.processes import forkserver
 
 _MEET_S = 600  # imports from a cluster's file system take minutes when all processes start together
 _BEAT_S = 2.0
@@ -194,7 +194,7 @@ def _lead(launch: Launch, rendezvous: Rendezvous, command: Callable[[], None]) -
 
 def _follow(launch: Launch, rendezvous: Rendezvous) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the leader ends its followers
-    warm_up()
+    forkserver()
     try:
         for number in count():
             announced = rendezvous.receive(number)

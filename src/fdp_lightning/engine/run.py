@@ -32,7 +32,7 @@ from fdp_lightning.errors import UserError, require_writable
 from fdp_lightning.evaluation.origin import read_json, span, thousands
 from fdp_lightning.evaluation.runs import FIT
 from fdp_lightning.files import remove_leftovers, write_atomic
-from fdp_lightning.processes import cpu_count, in_worker, warm_up
+from fdp_lightning.processes import cpu_count, forkserver, in_worker
 from fdp_lightning.runs.claims import Gpus, gpu_names, run_claim
 from fdp_lightning.runs.environment import environment
 from fdp_lightning.runs.folder import run_folder
@@ -86,7 +86,7 @@ def open_run(config: DictConfig, folder: Path | None = None, fit: bool = False) 
     if not pooled:
         require_writable(folder)  # now, not after minutes of preparing data
         linear = _LINEAR_IMPORTS if config.data.linear_baselines else ()
-        warm_up(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before the first worker starts
+        forkserver(*(WANDB_IMPORTS if uses_wandb(config) else ()), *linear)  # before the first worker starts
     # A fit trains like the folds in the run folder, whose score estimates its own.
     config = settled(config, [folder, folder.parent] if fit else [folder], pooled)
     if not pooled:
