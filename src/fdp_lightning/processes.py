@@ -85,13 +85,13 @@ def in_pool(
     pool = ProcessPoolExecutor(max(1, min(workers, len(tasks))), forkserver(), initializer=_begin_worker)
     try:
         yield from pool.map(function, tasks, chunksize=at_a_time)
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            f"a worker process ended abruptly while it ran {_name(function)}: killed, often because memory ran out "
-            "(the kernel's log says so), or crashed in a library"
-        ) from error
-    except BaseException:
+    except BaseException as error:
         pool.shutdown(wait, cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise RuntimeError(
+                f"a worker process ended abruptly while it ran {_name(function)}: killed, often because memory ran out "
+                "(the kernel's log says so), or crashed in a library"
+            ) from error
         raise
     pool.shutdown()
 
